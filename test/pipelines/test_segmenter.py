@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 import shutil
+from threading import current_thread
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,47 @@ def test_strips_are_exact(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch)
     assert (strips.logits == whole.logits).all()
     assert (strips.mask == whole.mask).all()
     assert (strips.confidence == whole.confidence).all()
+
+
+def test_strips_side_by_side_are_exact(
+    segmenter: Segmenter, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = random_image(700, 130)
+    whole = segmenter(image, confidence=True, logits=True)
+    threads: set[str] = set()
+    fuse_rows = TwoBranch._fuse_rows
+
+    def noted(*arguments: object) -> dict[str, np.ndarray]:
+        threads.add(current_thread().name.rpartition('_')[0])
+        return fuse_rows(*arguments)
+
+    monkeypatch.setattr(TwoBranch, '_fuse_rows', noted)
+    several = Segmenter(tiny_bundle, options=EngineOptions(threads=3))
+    for wanted in ({'confidence': True, 'logits': True}, {}):
+        strips = several(image, **wanted)
+        assert (strips.mask == whole.mask).all()
+    assert (several(image, logits=True).logits == whole.logits).all()
+    assert 'strips' in threads
+    several.close()
+
+
+@pytest.mark.parametrize(
+    ('cells', 'tallest', 'at_once', 'heights'),
+    [
+        (135, 16, 2, {13, 14}),  # 4K on two cores
+        (68, 33, 2, {17}),  # 1080p, not three strips
+        (68, 33, 4, {17}),
+        (20, 99, 4, {20}),  # too low to be shared by four
+        (135, 16, 1, {15}),
+    ],
+)
+def test_every_core_has_as_many_strips(
+    cells: int, tallest: int, at_once: int, heights: set[int]
+) -> None:
+    strips = two_branch._even_strips(cells, tallest, at_once)
+    assert {stop - start for start, stop in strips} == heights
+    assert [start for start, _ in strips[1:]] == [stop for _, stop in strips[:-1]]
+    assert (strips[0][0], strips[-1][1]) == (0, cells)
 
 
 @pytest.fixture(scope='module')

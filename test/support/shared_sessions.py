@@ -21,7 +21,7 @@ import pytest
 
 from uhr_seg_ros.backends import onnxruntime
 from uhr_seg_ros.backends.execution_providers import Provider
-from uhr_seg_ros.backends.fixed_sizes import Sizes
+from uhr_seg_ros.backends.fixed_sizes import ANY, Sizes
 from uhr_seg_ros.core.bundle import Graph
 
 _open_session = onnxruntime._open_session
@@ -34,10 +34,14 @@ def share_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _shared(
+<<<<<<< HEAD
     graph: Graph, threads: int, provider: Provider, sizes: Sizes | None = None
+=======
+    graph: Graph, threads: int, provider: Provider, sizes: Sizes = ANY
+>>>>>>> wt-h
 ) -> ort.InferenceSession:
     graph.read()  # or refuse what is not the file that was hashed
-    key = graph.sha256, threads, provider.name, str(provider.options), str(sizes)
+    key = graph.sha256, threads, provider.name, str(provider.options), str(dict(sizes))
     if key not in _sessions:
         if len(_sessions) >= 32:
             _sessions.pop(next(iter(_sessions)))

@@ -22,6 +22,7 @@ them in its own layout, and leaves out the arithmetic on shapes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -29,8 +30,10 @@ import numpy as np
 #: few such runs save, and images that small come in all sizes.
 MIN_VALUES = 1 << 16
 
-#: Name of an axis -> its length; none where every length is taken.
+#: Name of an axis -> its length.
 Sizes = Mapping[str, int]
+#: Every length is taken.
+ANY: Sizes = MappingProxyType({})
 
 
 class FixedSizes:
@@ -54,8 +57,7 @@ class FixedSizes:
             for place, name in enumerate(names)
             if isinstance(name, str)
         ]
-        self._chosen: Sizes = {}
-        self._last: Sizes = {}
+        self._chosen = self._last = ANY
         self._repeats, self._left = 0, 0
 
     def choose(self, feeds: Mapping[str, np.ndarray]) -> Sizes:
@@ -73,23 +75,23 @@ class FixedSizes:
             return sizes
         if self._chosen:
             self._left += 1
-            self._chosen = {}
+            self._chosen = ANY
         if self._repeats >= 2 ** (self._left - 1):
             self._chosen = sizes
         return self._chosen
 
     def give_up(self) -> None:
         """Take every size from now on: the runtime cannot open the graph for one."""
-        self._axes, self._chosen = [], {}
+        self._axes, self._chosen = [], ANY
 
     def _sizes_of(self, feeds: Mapping[str, np.ndarray]) -> Sizes:
         if max((each.size for each in feeds.values()), default=0) < MIN_VALUES:
-            return {}
+            return ANY
         sizes: dict[str, int] = {}
         for tensor, place, name in self._axes:
             shape = feeds[tensor].shape if tensor in feeds else ()
             length = shape[place] if place < len(shape) else 0
             # One name, two lengths: the graph does not mean it, or the inputs do not fit.
             if not length or sizes.setdefault(name, length) != length:
-                return {}
+                return ANY
         return sizes

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from threading import Lock
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ from uhr_seg_ros.backends.execution_providers import (
     Provider,
     PROVIDERS,
 )
-from uhr_seg_ros.backends.fixed_sizes import FixedSizes, Sizes
+from uhr_seg_ros.backends.fixed_sizes import ANY, FixedSizes, Sizes
 from uhr_seg_ros.backends.options import DEFAULT_PROVIDER, EngineOptions, PRECISIONS, WIDTHS
 from uhr_seg_ros.backends.tensor_forms import check_tensors
 from uhr_seg_ros.core.bundle import Bundle, Graph
@@ -47,6 +46,10 @@ from uhr_seg_ros.core.cuda_driver import error_of_runtime
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.resources import available_cores, has_exact_int8
 from uhr_seg_ros.core.text import one_line
+
+#: So long a thread looks for the next operator before it sleeps, us: operators follow each other
+#: faster where the cores are free.
+SPIN_US = '50'
 
 
 class OnnxRuntimeBackend:
@@ -163,7 +166,7 @@ class OnnxRuntimeEngine:
         check_tensors(graph, self.input_shapes, self.output_shapes, types)
         on_cpu = provider == DEFAULT_PROVIDER
         self._sizes = FixedSizes({each.name: each.shape for each in inputs if on_cpu})
-        self._opened_for: Sizes = {}
+        self._opened_for = ANY
         self._lock = Lock()  # of the session: several threads may run it
 
     def provenance(self) -> dict[str, str]:
@@ -199,7 +202,7 @@ class OnnxRuntimeEngine:
             self._sizes.give_up()
             if not self._opened_for:
                 return
-            sizes = {}
+            sizes = ANY
             session = _open_session(self._graph, self._threads, self._provider, sizes)
         self._session, self._opened_for = session, sizes
 
@@ -237,7 +240,7 @@ def choose_precision(bundle: Bundle, options: EngineOptions) -> str:
 
 
 def _open_session(
-    graph: Graph, threads: int, provider: Provider, sizes: Sizes = MappingProxyType({})
+    graph: Graph, threads: int, provider: Provider, sizes: Sizes = ANY
 ) -> ort.InferenceSession:
     """Open a session on a provider, with the CPU for the nodes that it does not have."""
     content = graph.read()
@@ -289,6 +292,9 @@ def _session_options(threads: int, sizes: Sizes) -> ort.SessionOptions:
     options.enable_mem_pattern = False
     # Threads that spin after a run would take the cores from the next branch.
     options.add_session_config_entry('session.force_spinning_stop', '1')
+    # And those that spin for long within one take them from all that a robot does beside it; a
+    # version that does not know this entry ignores it.
+    options.add_session_config_entry('session.intra_op.spin_duration_us', SPIN_US)
     return options
 
 

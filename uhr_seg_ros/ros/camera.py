@@ -111,7 +111,7 @@ class CameraInput:
         sparing: Sparing,
     ) -> None:
         self._node = node
-        self.name = f'{prefix}image_raw'
+        self._name = f'{prefix}image_raw'
         self._receive, self._skip = receive, sparing.skip
         self._images = AdaptiveQosSubscription(
             node,
@@ -125,7 +125,7 @@ class CameraInput:
             self._infos = AdaptiveQosSubscription(
                 node,
                 CameraInfo,
-                camera_info_topic(node, self.name, f'{prefix}camera_info'),
+                camera_info_topic(node, self._name, f'{prefix}camera_info'),
                 calibrations.add,
             )
         except Exception:  # such as an override of a QoS that does not exist
@@ -153,7 +153,7 @@ class CameraInput:
             lost = reassembly_advice(failed_reassemblies() - self._failed_reassemblies)
             self._node.get_logger().warning(
                 f'no frame on {self._images.topic_name} for {silence:.0f} s; '
-                f'{why_silent(self._node, self._images, self.name)}{f". {lost}" if lost else ""}'
+                f'{why_silent(self._node, self._images, self._name)}{f". {lost}" if lost else ""}'
             )
 
     def problem(self) -> str:
@@ -370,8 +370,8 @@ class Camera:
     def _open_stream(self, settings: Settings) -> PacketStream:
         hooks = StreamHooks(
             put=self._put,
-            skip=partial(self._worker.skip, self._name),
-            reject=partial(self._worker.reject, self._name),
+            skip=partial(self._worker.skip, self.name),
+            reject=partial(self._worker.reject, self.name),
             is_wanted=self._may_be_taken,
         )
         return PacketStream(FrameLimit(settings.max_pixels), settings.decoder, hooks)
@@ -391,33 +391,6 @@ class Camera:
         self._newest = frame.arrival
         self._worker.put(self.name, frame)
 
-<<<<<<< HEAD
-    def _decodes(self, frame: Frame) -> bool:
-        """Hand a packet of a stream to its decoder; tell if the message holds one."""
-        try:
-            codec = codec_of(frame.message)
-        except ImageError as error:
-            self._worker.reject(self.name, error)
-            return True
-        if not codec:
-            return False
-        if (stream := self._stream) is None:
-            if not self._takes_packets:  # the last one of a subscription that was closed
-                self._worker.skip(self.name)
-                return True
-            hooks = StreamHooks(
-                put=self._put,
-                skip=partial(self._worker.skip, self.name),
-                reject=partial(self._worker.reject, self.name),
-                is_wanted=self._may_be_taken,
-            )
-            limit = FrameLimit(self._settings.max_pixels)
-            stream = self._stream = PacketStream(limit, self._settings.decoder, hooks)
-        stream.put(frame, codec)
-        return True
-
-=======
->>>>>>> wt-e
     def _skip(self, header: Header) -> None:
         self._note(time.monotonic(), stamp_ns(header), None)
         self._worker.skip(self.name)
