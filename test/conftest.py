@@ -118,22 +118,14 @@ def _engines_have_one_thread() -> Iterator[None]:
     Threads of ONNX Runtime spin while they wait, which takes the cores away from other workers.
     The processes that tests start have as many as a user's.
     """
-<<<<<<< HEAD
     from uhr_seg_ros.backends import registry
-=======
-    from uhr_seg_ros.backends import onnxruntime, registry
-    from uhr_seg_ros.pipelines import two_branch
->>>>>>> wt-h
 
     modules = [registry]
     if find_spec('onnxruntime') is not None:  # else only what opens an engine skips
-        modules.append(import_module('uhr_seg_ros.backends.onnxruntime'))
+        for name in ('backends.onnxruntime', 'pipelines.two_branch'):
+            modules.append(import_module(f'uhr_seg_ros.{name}'))
     with pytest.MonkeyPatch.context() as patch:
-<<<<<<< HEAD
         for module in modules:
-=======
-        for module in (onnxruntime, registry, two_branch):
->>>>>>> wt-h
             patch.setattr(module, 'available_cores', lambda: 1)
         yield
 

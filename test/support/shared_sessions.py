@@ -34,16 +34,12 @@ def share_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _shared(
-<<<<<<< HEAD
-    graph: Graph, threads: int, provider: Provider, sizes: Sizes | None = None
-=======
     graph: Graph, threads: int, provider: Provider, sizes: Sizes = ANY
->>>>>>> wt-h
 ) -> ort.InferenceSession:
     graph.read()  # or refuse what is not the file that was hashed
     key = graph.sha256, threads, provider.name, str(provider.options), str(dict(sizes))
     if key not in _sessions:
         if len(_sessions) >= 32:
             _sessions.pop(next(iter(_sessions)))
-        _sessions[key] = _open_session(graph, threads, provider, sizes or {})
+        _sessions[key] = _open_session(graph, threads, provider, sizes)
     return _sessions[key]
