@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.text import listed
-from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, IMAGE, ImageTopic
+from uhr_seg_ros.replay.bags import IMAGE, ImageTopic
 from uhr_seg_ros.replay.command_process import CommandProcess
 from uhr_seg_ros.replay.load import Load
 from uhr_seg_ros.replay.outside_collector import mask_forms, OutsideCollector
