@@ -113,7 +113,7 @@ setup(
         ],
         'rasters': RASTERS,
         # H.264 and H.265: cameras, recordings, video files.
-        'video': ['av'],
+        'video': ['av>=14'],
         # Many recordings, rasters and folders on several machines: uhr_seg batch --on ray.
         'fleet': ['fsspec', 'pyarrow', 'ray'],
         # Networks of others, to compare with.
