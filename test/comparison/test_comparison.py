@@ -38,6 +38,7 @@ import yaml
 torch = pytest.importorskip('torch', reason='training needs torch')
 
 
+from networks_of_others import PACKAGES
 from tiny import scene, write_recipe
 
 from uhr_seg_ros.cli import compare
@@ -423,15 +424,6 @@ def test_spread() -> None:
     assert spread([0.5, None]) == '-'
 
 
-#: Network -> the package that it is built by.
-_NEEDS = {
-    'segformer_b0': 'transformers',
-    'segformer_b0_low': 'transformers',
-    'unet': 'segmentation_models_pytorch',
-    'deeplabv3plus': 'segmentation_models_pytorch',
-}
-
-
 @pytest.mark.parametrize('path', sorted(PLANS.glob('*.yaml')), ids=lambda path: path.stem)
 def test_plans_of_the_package(path: Path, tmp_path: Path) -> None:
     for number, variant in enumerate(read_plan(path).variants):
@@ -439,7 +431,7 @@ def test_plans_of_the_package(path: Path, tmp_path: Path) -> None:
         write_config(variant, 0, config)
         read = read_config(config)
         assert read.training.network == variant.config['network']
-        if (needed := _NEEDS.get(read.training.network)) and find_spec(needed) is None:
+        if (needed := PACKAGES.get(read.training.network)) and find_spec(needed) is None:
             continue
         network = blank_network(read.training.network, read.training.options, 5)
         modules = dict(network.named_modules())

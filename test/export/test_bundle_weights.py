@@ -24,6 +24,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from logged import logged
+from networks_of_others import need_package
 
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.classes import ClassSet
@@ -114,6 +115,7 @@ def test_the_shipped_model_can_be_started_from() -> None:
 @pytest.mark.parametrize('name', [name for name in NETWORKS if not name.startswith('segformer')])
 def test_every_network_names_its_classifiers(name: str) -> None:
     """They are what has another shape where there is one class more."""
+    need_package(name)
     one, more = (blank_network(name, {}, count) for count in (5, 6))
     wider = more.state_dict()
     differ = {

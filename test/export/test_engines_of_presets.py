@@ -24,6 +24,7 @@ import pytest
 pytest.importorskip('torch', reason='networks are PyTorch')
 
 from deformed_bundles import deformed_bundle
+from networks_of_others import need_package
 import onnx
 from real_networks import layers_of_type, real_network, real_rtx
 import torch
@@ -134,6 +135,7 @@ def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
     """Export a preset with random weights; returns the folder and the kind of its bundles."""
+    need_package(request.param)
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp(request.param)
     network = build_network(request.param).eval()
