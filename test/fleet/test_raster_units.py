@@ -58,7 +58,7 @@ def test_rows_by_themselves_give_the_same_map(
     monkeypatch.setattr(raster_tokens, '_BAND', 256)
     monkeypatch.setattr(raster_units, 'FRAME_PIXELS', 1 << 19)
     image = colored(1165, 1290)
-    image[300:, :700] = 0
+    image[368:800, :480] = 0  # all of a tile, and no pixel more
     path = write_raster(tmp_path / 'ortho.tif', bands_of(image), nodata=0)
     assert run('segment', far_bundle, tmp_path / 'whole', path) == 0
     out = tmp_path / 'out'

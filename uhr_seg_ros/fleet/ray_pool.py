@@ -29,6 +29,7 @@ import os
 from pathlib import Path
 import signal
 import socket
+import sys
 from time import monotonic
 from types import ModuleType, TracebackType
 from typing import Any
@@ -191,7 +192,7 @@ def import_ray() -> ModuleType:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if (Path.home() / '.ray' / 'auth_token').is_file():
+    if 'ray' not in sys.modules and (Path.home() / '.ray' / 'auth_token').is_file():
         # As `ray start` does: from 2.60 on a cluster lets in who has its token.
         os.environ.setdefault('RAY_AUTH_MODE', 'token')
     try:
