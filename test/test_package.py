@@ -227,6 +227,7 @@ def test_run_time_does_without_the_workshop(module: str) -> None:
 @pytest.mark.parametrize('module', ['ros.node', 'cli.demo', 'replay.player', 'cli.benchmark'])
 def test_node_and_demo_do_without_the_workshop(module: str) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
+    pytest.importorskip('rosbags', reason='recordings are read with it')
     assert imported_beside(f'uhr_seg_ros.{module}', 'torch', 'onnx') == []
 
 

@@ -88,6 +88,7 @@ def command(*words: str, **options: object) -> Iterator[subprocess.Popen]:
 def test_segment_is_told_to_end(
     number: int, images: list[str], tiny_bundle: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip('onnxruntime', reason='segment runs it')
     output = tmp_path / 'out'
     temporary = tmp_path / 'tmp'
     temporary.mkdir()
@@ -123,6 +124,7 @@ def test_segment_is_told_to_end(
 def test_nohup_stays_without_effect_of_hangup(
     images: list[str], tiny_bundle: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip('onnxruntime', reason='segment runs it')
     options = ['--bundle', str(tiny_bundle), '--output', str(tmp_path / 'out')]
 
     def ignore_hangup() -> None:
@@ -141,6 +143,7 @@ def test_full_disk_between_two_masks(
     small_disk: SmallDisk, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first image is flat and its files are small, those of the second one need more room."""
+    pytest.importorskip('onnxruntime', reason='segment runs it')
     output = small_disk.path / 'out'
     noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
     images = []
