@@ -12,11 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-<<<<<<< HEAD
-"""The linters of ROS 2, where installed: what ruff does not look at, and that it agrees."""
-=======
 """The linters of ROS 2, where they are installed, find nothing that ruff has missed."""
->>>>>>> wt-g
 
 from __future__ import annotations
 
