@@ -175,6 +175,7 @@ def _verification_scene_is_generated_once() -> Iterator[None]:
 @pytest.fixture(scope='session')
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the tiny bundle; tests must not write into it."""
+    pytest.importorskip('onnxruntime', reason='the tiny bundle is run by it')
     from tiny_bundle import make_tiny_bundle
 
     return make_tiny_bundle(tmp_path_factory.mktemp('bundles') / 'tiny')
