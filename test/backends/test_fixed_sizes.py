@@ -135,6 +135,18 @@ def test_a_bundle_that_was_removed_goes_on(graph: Graph, tmp_path: Path) -> None
     path = tmp_path / graph.path.name
     shutil.copy(graph.path, path)
     engine = OnnxRuntimeEngine(replace(graph, path=path), 1)
+    engine.run({'image': image(160, 192)}, ['local'])  # as a warm-up does
     path.unlink()
+    for height in (176, 192, 208):
+        assert (
+            engine.run({'image': image(height, 192)}, ['local'])['local'].shape[2] == height // 4
+        )
+
+
+def test_a_file_that_was_overwritten_is_not_opened(graph: Graph, tmp_path: Path) -> None:
+    path = tmp_path / graph.path.name
+    shutil.copy(graph.path, path)
+    engine = OnnxRuntimeEngine(replace(graph, path=path), 1)
+    path.write_bytes(b'another one')
     assert engine.run({'image': image(160, 192)}, ['local'])['local'].shape[2] == 40
     assert opened_for(engine) is None

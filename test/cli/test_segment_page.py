@@ -31,10 +31,11 @@ DOCS = Path(__file__).resolve().parents[2] / 'docs'
 
 
 def commands(page: str) -> list[list[str]]:
-    """Return the words of the commands on a page."""
+    """Return the words of the commands of `uhr_seg` on a page."""
     text = (DOCS / page).read_text(encoding='utf-8')
     blocks = re.findall(r'^```bash\n(.*?)^```', text, re.M | re.S)
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith('uhr_seg ')]
 
 
 def make_inputs(frame: np.ndarray) -> None:

@@ -85,7 +85,8 @@ def test_refined_boundaries(segmenter: Segmenter) -> None:
     assert (found.mask == wanted.mask).all()
     assert found.refined_share == 1.0
     assert found.stage_times['refine'] > 0
-    assert list(found.stage_times) == list(segmenter.stages)
+    # No class is edited.
+    assert list(found.stage_times) == [name for name in segmenter.stages if name != 'relabel']
     assert (found.color_mask == colorize(wanted.mask, TINY_CLASSES)).all()
     assert (found.overlay == OverlayPainter(TINY_CLASSES).paint(image, wanted.mask)).all()
     assert (found.logits.argmax(0) == plain.mask).all()

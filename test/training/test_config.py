@@ -166,6 +166,9 @@ def test_published_settings(name: str, expected: tuple[int, ...]) -> None:
         'reconstruction': 0.1,
         'affinity': 1,
         'edge': 100,
+        # Of PIDNet, which these networks are not.
+        'boundary': 20,
+        'boundary_awareness': 1,
     }
     assert config.data.augmentation == name
 

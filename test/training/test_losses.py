@@ -123,7 +123,7 @@ def test_all_but_the_balance_are_means_over_images() -> None:
         totals({name: value[part] for name, value in outputs.items()}, labels[part])
         for part in (slice(0, 3), slice(3, 6))
     ]
-    of_others = {'edge'}
+    of_others = {'edge', 'boundary', 'boundary_awareness'}
     assert set(whole) == {name for name, value in WEIGHTS.items() if value} - of_others
     for name, value in whole.items():
         mean = (parts[0][name] + parts[1][name]) / 2

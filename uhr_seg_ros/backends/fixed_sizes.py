@@ -80,6 +80,10 @@ class FixedSizes:
             self._chosen = sizes
         return self._chosen
 
+    def kept(self, feeds: Mapping[str, np.ndarray]) -> Sizes:
+        """Return the chosen sizes where they fit, else any; what comes is no reason to choose."""
+        return self._chosen if self._sizes_of(feeds) == self._chosen else ANY
+
     def give_up(self) -> None:
         """Take every size from now on: the runtime cannot open the graph for one."""
         self._axes, self._chosen = [], ANY

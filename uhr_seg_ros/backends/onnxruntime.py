@@ -159,7 +159,9 @@ class OnnxRuntimeEngine:
         self._graph, self._provenance = graph, provenance(provider, precision)
         self.keeps_memory = True
         self._threads, self._provider = threads, PROVIDERS[provider]
-        self._session = _open_session(graph, threads, self._provider)
+        if provider == DEFAULT_PROVIDER:
+            self._graph = graph.held()  # a bundle may be removed while it runs
+        self._session = _open_session(self._graph, threads, self._provider)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self.input_shapes, self.output_shapes = _shapes(inputs), _shapes(outputs)
         types = {tensor.name: tensor.type for tensor in (*inputs, *outputs)}
@@ -178,8 +180,11 @@ class OnnxRuntimeEngine:
     ) -> dict[str, np.ndarray]:
         """Run the graph once; see `Engine.run`."""
         options = None if self.keeps_memory else _SHRINKING
+        # Shrinking leaves what the first run of a session took, so none is opened for such a run
+        # that has a session; what is opened for one is closed by the next.
+        choose = self._sizes.choose if self.keeps_memory else self._sizes.kept
         with self._lock:
-            if (sizes := self._sizes.choose(feeds)) != self._opened_for:
+            if (sizes := choose(feeds)) != self._opened_for:
                 self._open_for(sizes)
             session = self._session
         try:

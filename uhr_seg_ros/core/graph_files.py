@@ -23,13 +23,16 @@ is skipped over.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import dataclasses
 from dataclasses import dataclass, replace
 import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
+import weakref
 
 from uhr_seg_ros.core.errors import BundleError
-from uhr_seg_ros.core.regular_files import FileFault, read_regular
+from uhr_seg_ros.core.regular_files import FileFault, open_regular, read_regular
 from uhr_seg_ros.core.text import shown
 
 MODEL_FILE = 'model.yaml'
@@ -50,6 +53,26 @@ class Graph:
     sha256: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    #: A file that stays readable when its name is another's or nobody's; see `held`.
+    descriptor: int | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def held(self) -> Graph:
+        """
+        Return the same graph with its file held open, for what reads it again while frames come.
+
+        Raises:
+            BundleError: the file cannot be opened.
+
+        """
+        try:
+            with open_regular(self.path) as file:
+                descriptor = os.dup(file.fileno())
+        except FileFault as err:
+            msg = f'graph file {err}: {REEXPORT_HINT}'
+            raise BundleError(msg) from err
+        graph = replace(self, descriptor=descriptor)
+        weakref.finalize(graph, os.close, descriptor)
+        return graph
 
     def read(self) -> bytes:
         """
@@ -61,7 +84,9 @@ class Graph:
             BundleError: the file cannot be read, or is another one by now.
 
         """
-        content = _content(self.path)
+        content = (
+            _content(self.path) if self.descriptor is None else _held(self.path, self.descriptor)
+        )
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             msg = (
@@ -74,7 +99,7 @@ class Graph:
 
     def with_file(self, path: Path) -> Graph:
         """Return the same graph with another file as it is now, such as that of a draft."""
-        return replace(self, path=path, sha256=hash_graph(path))
+        return replace(self, path=path, sha256=hash_graph(path), descriptor=None)
 
 
 def hash_graph(path: Path) -> str:
@@ -96,6 +121,16 @@ def _content(path: Path) -> bytes:
         return read_regular(path, MAX_BYTES)
     except FileFault as err:
         msg = f'graph file {err}: {REEXPORT_HINT}'
+        raise BundleError(msg) from err
+
+
+def _held(path: Path, descriptor: int) -> bytes:
+    try:
+        with open(descriptor, 'rb', closefd=False) as file:
+            file.seek(0)
+            return file.read(MAX_BYTES)
+    except OSError as err:
+        msg = f'graph file {path} cannot be read ({err.strerror}): {REEXPORT_HINT}'
         raise BundleError(msg) from err
 
 

@@ -23,13 +23,13 @@ later than its packet, as B-frames and threads let it, has its own tag and never
 from __future__ import annotations
 
 from dataclasses import dataclass
-import os
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from uhr_seg_ros.core.errors import ImageError
+from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.core.text import one_line
 from uhr_seg_ros.image_io.h264_headers import H264Headers
 from uhr_seg_ros.image_io.h265_headers import H265Headers
@@ -292,7 +292,7 @@ def _open(av: ModuleType, codec: str, device: str) -> Any:
         raise ImageError(msg) from err
     # Threads for slices hold back nothing; those for pictures one picture each, and its errors.
     context.thread_type = 'SLICE'
-    context.thread_count = min(_THREADS, os.cpu_count() or 1)
+    context.thread_count = min(_THREADS, available_cores())
     context.options = {'flags': '+low_delay'}
     if codec == H265:  # whose pictures do not say that parts are damaged
         context.options |= {'err_detect': 'explode'}

@@ -22,7 +22,6 @@ import os
 from pathlib import Path
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import time
@@ -30,7 +29,7 @@ import time
 import psutil
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.subprocesses import program_child
+from uhr_seg_ros.core.subprocesses import find_tool, program_child
 from uhr_seg_ros.replay.node_process import clean_shared_memory, end_of_log
 
 #: What the processes of a command get one after the other, and how long they have then, s.
@@ -117,7 +116,7 @@ class CommandProcess:
 
     def __init__(self, words: list[str], folder: Path) -> None:
         self.log = folder / 'node.log'
-        program = shutil.which(words[0])
+        program = find_tool(words[0])
         if program is None:
             msg = f'--command: no program {words[0]} that can be run is in the folders of PATH'
             raise ConfigError(msg)
