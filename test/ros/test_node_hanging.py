@@ -180,17 +180,20 @@ def test_progress_of_a_build_keeps_configuring(
     stage = make_stage(autostart=False)
     hurry(stage)
     path = stage.node._processor
-    for show in (lambda: path._on_report('building'), lambda: path._on_progress('build', 1, 2)):
-        before, path.last_sign = time.monotonic(), -math.inf
+    for show in (
+        lambda: path.engines.on_report('building'),
+        lambda: path.engines.on_progress('build', 1, 2),
+    ):
+        before, path.engines.last_sign = time.monotonic(), -math.inf
         show()
-        assert path.last_sign >= before
-    path.last_sign = math.inf  # progress that never gets old
+        assert path.engines.last_sign >= before
+    path.engines.last_sign = math.inf  # progress that never gets old
     answer = stage.begin_change('configure')
     assert loading.reached.wait(30)
     assert not loading.ended
     time.sleep(5 * SHORT_S)
     assert not answer.done()
-    path.last_sign = -math.inf
+    path.engines.last_sign = -math.inf
     wait_until(answer.done, 'it gives up')
     assert not answer.result().success
     loading.release()

@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-import math
 import time
 from typing import NamedTuple
 
@@ -29,29 +28,24 @@ import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CompressedImage, Image
 
-from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.core.memory import trim_heap
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions, scaled_size
 from uhr_seg_ros.image_io.limits import FrameLimit
-from uhr_seg_ros.pipelines.frame_budget import FrameBudget
-from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions, WARM_UP_SIZE
+from uhr_seg_ros.pipelines.pipeline import PendingResult
 from uhr_seg_ros.pipelines.relabeling import Relabeling
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.pipelines.smoothing import BYTES_PER_PIXEL, MaskSmoother
 from uhr_seg_ros.ros.camera import Camera, Frame
 from uhr_seg_ros.ros.diagnostics import Recent, StageWindows
+from uhr_seg_ros.ros.engines import Engines, why_whole
 from uhr_seg_ros.ros.messages.images import read_frame
 from uhr_seg_ros.ros.outputs import CameraOutput, FrameResult
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.samples import Sample, SampleRequests
-from uhr_seg_ros.ros.stalls import Sign
-
-PROGRESS_PERIOD_S = 5.0
 
 SMALL_MESSAGE = 1 << 24
 """Messages of up to so many bytes are not worth giving back; those of pictures vary in size."""
@@ -123,11 +117,7 @@ class FrameProcessor:
         run_later: runs a job on the worker, when the frame in work is gone.
 
     Attributes:
-        rebuild_reason: why engines have to be built again at the next start, and what to do; or
-            empty.
-        gpu_temperature_c: what `values` has found last, None without a GPU.
-        last_sign: when a build has shown progress last, s (`time.monotonic`).
-        sign: what was told last by something that takes long, None for nothing.
+        engines: opens engines, and tells of those that run.
         samples: who waits for a frame with all that became of it.
         applied: the settings that bundle and classes are those of.
 
@@ -143,16 +133,10 @@ class FrameProcessor:
         self._cameras, self._parameters = cameras, parameters
         self._logger, self._run_later = logger, run_later
         self._frame_sizes, self._message_sizes = TypicalSize(), TypicalSize()
-        self.rebuild_reason = ''
-        self.last_sign = -math.inf
-        self.sign: Sign | None = None
-        self._next_progress_s = 0.0
+        self.engines = Engines(logger)
         self._segmenter: Segmenter | None = None
         self._smoothers: dict[str, MaskSmoother] = {}
-        self._facts: dict[str, str] = {}
         self._stages = StageWindows()
-        self._probe: Probe | None = None
-        self.gpu_temperature_c: float | None = None
         self.samples = SampleRequests()
         self.applied = parameters.settings
         self._labels: Relabeling | None = None
@@ -160,7 +144,8 @@ class FrameProcessor:
     @property
     def name(self) -> str:
         """Bundle and back end, for a log line."""
-        return f'{self._facts.get("bundle")} on {self._facts.get("backend")}'
+        facts = self.engines.facts
+        return f'{facts.get("bundle")} on {facts.get("backend")}'
 
     @property
     def bundle(self) -> Bundle:
@@ -186,7 +171,7 @@ class FrameProcessor:
     @property
     def fallback(self) -> str:
         """Why a slower back end runs than there could be, and what to do; or empty."""
-        return self._facts.get('fallback', '')
+        return self.engines.facts.get('fallback', '')
 
     def misfit(self, settings: Settings) -> str:
         """Return why the bundle is not for how the cameras look, and what to do; or empty."""
@@ -197,7 +182,7 @@ class FrameProcessor:
 
     def why_whole(self, settings: Settings) -> str:
         """Return why a frame budget that is asked for is not kept, and what to do; or empty."""
-        return _why_whole(self._segmenter, settings)
+        return why_whole(self._segmenter, settings)
 
     def load(self, settings: Settings) -> None:
         """
@@ -208,7 +193,7 @@ class FrameProcessor:
                 of a class is not usable.
 
         """
-        self.rebuild_reason = ''
+        self.engines.rebuild_reason = ''
         segmenter = self.open(settings)
         try:
             self._begin(segmenter, settings)
@@ -227,27 +212,7 @@ class FrameProcessor:
             UhrSegError: as `load`, but for names of classes.
 
         """
-        FrameLimit(settings.max_pixels).check('input_size', *settings.input_size[::-1])
-        for region in settings.regions.values():
-            region.open()  # or raises
-        segmenter = Segmenter(
-            settings.bundle,
-            settings.backend,
-            TilingOptions(settings.memory_limit_mb, settings.tile_size or None),
-            input_size=settings.input_size[::-1],
-            options=EngineOptions(
-                threads=settings.threads,
-                precision=settings.precision,
-                workspace_mb=settings.workspace_mb,
-                cache=settings.engine_cache,
-                report=self._on_report,
-                warn=self._note_rebuild,
-                on_progress=self._on_progress,
-            ),
-        )
-        if settings.frame_budget_ms and not _why_whole(segmenter, settings):
-            segmenter.warm_up(WARM_UP_SIZE, FrameBudget(settings.frame_budget_ms))
-        return segmenter
+        return self.engines.open(settings)
 
     def adopt(self, segmenter: Segmenter, settings: Settings) -> None:
         """
@@ -286,7 +251,7 @@ class FrameProcessor:
         self._segmenter, self.applied = segmenter, settings
         self._smoothers = {}
         self._stages = StageWindows()
-        self._note_engines(segmenter)
+        self.engines.note(segmenter)
         line = segmenter.bundle.domain_line
         self._logger.info(f'{line}; camera_view is {settings.camera_view}')
         if misfit := self.misfit(settings):
@@ -296,9 +261,7 @@ class FrameProcessor:
         """Close the engines, if there are any."""
         segmenter, self._segmenter = self._segmenter, None
         self._smoothers = {}
-        self._facts = {}
-        self.rebuild_reason = ''
-        self._probe = None
+        self.engines.forget()
         self._stages = StageWindows()
         if segmenter is not None:
             segmenter.close()
@@ -309,7 +272,7 @@ class FrameProcessor:
         if segmenter is None or segmenter.is_lost:
             return False
         self._stages = StageWindows()
-        self._note_engines(segmenter)
+        self.engines.note(segmenter)
         self._logger.warning(segmenter.fallback)
         return True
 
@@ -376,7 +339,7 @@ class FrameProcessor:
             relabeling=labels,
         )
         if segmenter.fallback != self.fallback:  # engines for a new size were refused
-            self._note_engines(segmenter)
+            self.engines.note(segmenter)
             self._logger.warning(self.fallback)
         sampling = partial(_sampling_picture, segmenter, image, settings.overlay_scale)
         work = _Work(
@@ -468,7 +431,7 @@ class FrameProcessor:
         """Hand a frame and what became of it to whoever waits for a sample."""
         camera, header = work.camera, work.frame.message.header
         topic = camera.monitor.topic_name
-        sample = Sample(header, topic, image, result, times_ms, dict(self._facts))
+        sample = Sample(header, topic, image, result, times_ms, dict(self.engines.facts))
         self.samples.put(camera.name, sample)
 
     def note_cloud(self, milliseconds: float) -> None:
@@ -477,45 +440,11 @@ class FrameProcessor:
 
     def values(self) -> dict[str, str]:
         """Return stage times, what runs, and how the GPU is, for `/diagnostics`."""
-        probe = self._probe  # the worker may unload meanwhile
-        sample = probe() if probe else GpuSample(None, None, None)
-        self.gpu_temperature_c = sample.temperature_c
-        gpu = {
-            f'gpu_{name}': f'{value:.1f}'
-            for name, value in sample._asdict().items()
-            if value is not None
-        }
-        return {**self._stages.values(), **self._facts, **gpu}
+        return {**self._stages.values(), **self.engines.facts, **self.engines.gpu_values()}
 
     def take_recent(self) -> list[Recent]:
         """Return what is judged of the frames since the last call."""
         return self._stages.take_recent()
-
-    def _note_engines(self, segmenter: Segmenter) -> None:
-        self._facts = _facts(segmenter)
-        self._probe = open_probe() if segmenter.backend == 'tensorrt' else None
-
-    def _note_rebuild(self, text: str) -> None:
-        self.rebuild_reason = text
-        self._logger.warning(text)
-
-    def _on_report(self, text: str) -> None:
-        self._note_sign(text)
-        self._logger.info(text)
-
-    def _note_sign(self, text: str) -> float:
-        segmenter = self._segmenter  # none while the first engines are built
-        builds = segmenter is not None and segmenter.backend == 'tensorrt'
-        self.last_sign = time.monotonic()
-        self.sign = Sign(text, self.last_sign, builds)
-        return self.last_sign
-
-    def _on_progress(self, phase: str, done: int, total: int) -> None:
-        """Report the progress of a build now and then."""
-        now = self._note_sign(f'{phase}: {done} of {total}')
-        if now >= self._next_progress_s:
-            self._next_progress_s = now + PROGRESS_PERIOD_S
-            self._logger.info(f'{phase}: {done} of {total}')
 
 
 def _sampling_picture(segmenter: Segmenter, image: RawFrame, scale: float) -> np.ndarray:
@@ -528,32 +457,3 @@ def _sampling_picture(segmenter: Segmenter, image: RawFrame, scale: float) -> np
 def _labels(segmenter: Segmenter, settings: Settings) -> Relabeling:
     threshold = settings.confidence_threshold
     return Relabeling(segmenter.bundle.classes, settings.class_edits, threshold)
-
-
-def _why_whole(segmenter: Segmenter | None, settings: Settings) -> str:
-    if segmenter is None or settings.detail != 'budget':
-        return ''
-    if not settings.latency_budget_ms:
-        return 'latency.budget_ms is 0: set it to what a frame may take, ms'
-    return segmenter.why_whole
-
-
-def _facts(segmenter: Segmenter) -> dict[str, str]:
-    """Return what makes two runs comparable."""
-    provenance = segmenter.provenance
-    facts = {
-        'backend': segmenter.backend,
-        'backend_version': str(provenance['version']),
-        'device': str(provenance['device']),
-        'bundle': segmenter.bundle.name,
-        'bundle_sha256': segmenter.bundle.sha256,
-        'domain': str(segmenter.bundle.domain),
-        'domain_view': ', '.join(segmenter.bundle.domain.views) or 'unknown',
-        'engine_sha256': ', '.join(f'{name} {sha}' for name, sha in provenance['sha256'].items()),
-    }
-    if segmenter.fallback:
-        facts['fallback'] = segmenter.fallback
-    # Whatever else is told of what runs has its own name; these have one above.
-    named = ('bundle', 'backend', 'version', 'device', 'sha256')
-    others = {key: str(value) for key, value in provenance.items() if key not in named and value}
-    return {**facts, **others}

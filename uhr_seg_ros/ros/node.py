@@ -115,7 +115,8 @@ class SegmentationNode(SimClockNode, StoppableNode):
         )
         self._transforms: TransformFinder | None = None
         self.watchdog = Watchdog(
-            lambda: self._declared.settings.watchdog_timeout, lambda: self._processor.last_sign
+            lambda: self._declared.settings.watchdog_timeout,
+            lambda: self._processor.engines.last_sign,
         )
         self._worker = Worker(
             settings.cameras,
@@ -365,7 +366,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
             self._stopping,
             to_begin=limit,
             to_go_on=to_go_on or limit,
-            last_sign=lambda: self._processor.last_sign,
+            last_sign=lambda: self._processor.engines.last_sign,
         )
 
     def _note_loss(self, error: Exception) -> None:

@@ -110,7 +110,7 @@ class Reporter:
         now, path, name = time.monotonic(), self._path, self._node.get_fully_qualified_name()
         counts = {camera: self._worker.counts(camera) for camera in self._cameras}
         monitors = {each: camera.monitor for each, camera in self._cameras.items()}
-        stalls = find_stalls(self._worker, monitors, now, path.sign, settings.max_rate_hz)
+        stalls = find_stalls(self._worker, monitors, now, path.engines.sign, settings.max_rate_hz)
         idle = check_enabled(self._worker.ignores)
         cameras = [
             camera.status(counts[each], now, settings, stalls[each], idle)
@@ -129,7 +129,7 @@ class Reporter:
         else:
             late = check_latency([each.latency_ms for each in recent], budget_ms)
         short = check_refinement_budget([each.refined_share for each in recent], refine_ms)
-        warm = check_temperature(path.gpu_temperature_c, limit_c)
+        warm = check_temperature(path.engines.gpu_temperature_c, limit_c)
         node = node_status(
             name,
             state,
@@ -143,7 +143,7 @@ class Reporter:
             last('temperature', limit_c, warm),
             check_fallback(path.fallback),
             check_detail(whole),
-            check_cache(path.rebuild_reason),
+            check_cache(path.engines.rebuild_reason),
             check_domain(path.misfit(settings)),
             self._live.problem(),
             idle,
