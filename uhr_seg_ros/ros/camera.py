@@ -75,7 +75,7 @@ DOMAIN_LOG_PERIOD_S = 600.0
 _MAX_TEXT = 500
 
 
-FrameMessage: TypeAlias = Image | CompressedImage | DecodedMessage
+FrameMessage: TypeAlias = 'Image | CompressedImage | DecodedMessage'
 """A frame as it came, or the picture of a packet; packets of other types have the same fields."""
 
 
