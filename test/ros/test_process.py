@@ -45,8 +45,16 @@ SHARED_MEMORY = Path('/dev/shm')
 
 def limit() -> float:
     """Return the time from a signal to the end, s: 2, unless other work crowds the machine."""
-    is_crowded = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
-    return 10.0 if is_crowded else 2.0
+    return 10.0 if is_crowded() else 2.0
+
+
+def is_crowded() -> bool:
+    """Tell if work has waited for a core in a fourth of the last seconds, or there is much of it."""
+    try:
+        some = Path('/proc/pressure/cpu').read_text().splitlines()[0]
+    except OSError:  # a kernel without, where only what lasts is noticed
+        return os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+    return float(some.split('avg10=')[1].split()[0]) > 25
 
 
 def mapped_by_fast_dds(pid: int | str) -> set[Path]:
