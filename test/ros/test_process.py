@@ -49,7 +49,7 @@ def limit() -> float:
 
 
 def is_crowded() -> bool:
-    """Tell if work has waited for a core in a fourth of the last seconds, or there is much of it."""
+    """Tell if work has waited for cores in a fourth of the last seconds, or much of it may."""
     try:
         some = Path('/proc/pressure/cpu').read_text().splitlines()[0]
     except OSError:  # a kernel without, where only what lasts is noticed
