@@ -181,6 +181,18 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_bundle(tmp_path_factory.mktemp('bundles') / 'tiny')
 
 
+@pytest.fixture(scope='session')
+def far_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bundle whose detail branch sees all of its tile: other tiles, another mask."""
+    pytest.importorskip('onnx', reason='the tiny bundle is made with onnx')
+    from built_once import built_once
+    from tiny_bundle import make_tiny_bundle
+
+    return built_once(
+        tmp_path_factory, 'far', lambda path: make_tiny_bundle(path, sees_whole_tile=True)
+    )
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """Return a disk of 256 KB, or skip where none can be mounted."""

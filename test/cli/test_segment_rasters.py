@@ -22,12 +22,11 @@ import shutil
 import sys
 from xml.etree import ElementTree
 
-from built_once import built_once
 import cv2
 import numpy as np
 import pytest
 from rasters import bands_of, colored, CORNER, PIXEL, read_map, write_raster
-from tiny_bundle import make_tiny_bundle, paint, TINY_CLASSES
+from tiny_bundle import paint, SMALL_MB, TINY_CLASSES
 import yaml
 
 from uhr_seg_ros.cli.main import main
@@ -41,18 +40,6 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 rasterio = pytest.importorskip('rasterio', reason='rasters are read by rasterio')
 pytest.importorskip('rasterio.shutil', reason='files are copied by rasterio')
-
-#: Of the detail branch of the tiny bundle, so that its tiles are 512 px.
-SMALL_MB = 11
-
-
-@pytest.fixture(scope='session')
-def far_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a bundle whose detail branch sees all of its tile: other tiles, another mask."""
-    pytest.importorskip('onnx', reason='the tiny bundle is made with onnx')
-    return built_once(
-        tmp_path_factory, 'far', lambda path: make_tiny_bundle(path, sees_whole_tile=True)
-    )
 
 
 def segment(bundle: Path, output: Path, *words: object) -> int:

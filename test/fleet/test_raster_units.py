@@ -19,27 +19,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from built_once import built_once
 import numpy as np
 import pytest
 from rasters import bands_of, colored, write_raster
-from tiny_bundle import make_tiny_bundle
+from tiny_bundle import SMALL_MB
 
 from uhr_seg_ros.cli.main import main
 
 pytest.importorskip('rasterio', reason='rasters are read by rasterio')
-
-#: Of the detail branch of the tiny bundle, so that its tiles are 512 px.
-SMALL_MB = 11
-
-
-@pytest.fixture(scope='session')
-def far_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a bundle whose detail branch sees all of its tile: other tiles, another mask."""
-    pytest.importorskip('onnx', reason='the tiny bundle is made with onnx')
-    return built_once(
-        tmp_path_factory, 'far', lambda path: make_tiny_bundle(path, sees_whole_tile=True)
-    )
 
 
 def run(command: str, bundle: Path, output: Path, *words: object) -> int:

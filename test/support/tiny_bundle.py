@@ -45,6 +45,9 @@ TINY_CLASSES = ClassSet(('red', 'green', 'blue'), ((255, 0, 0), (0, 255, 0), (0,
 #: How much the semantic branch counts beside the local one.
 TOKEN_WEIGHT = 0.1
 
+#: Memory of the detail branch, MB, that makes its tiles 512 px.
+SMALL_MB = 11
+
 
 def make_tiny_bundle(
     directory: str | Path,
