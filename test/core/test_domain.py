@@ -148,6 +148,20 @@ def test_generated_scenes_leave_a_domain_that_can_be_written() -> None:
     assert long.trained_on.endswith('a, generated scenes')
 
 
+def test_a_further_data_set_is_told_of_and_no_longer_missed() -> None:
+    domain = DOMAINS['aerial'].with_images_of(DOMAINS['fields']).with_scenes()
+    assert read(domain.plain()) == domain
+    assert domain.ground_resolution == (0.3, 5.0)
+    assert domain.trained_on == (
+        'mosaics of Dubai (MBRSC, Humans in the Loop), farmland in North Dakota (NAIP of the '
+        'USDA), generated scenes'
+    )
+    assert domain.never_shown == ('night', 'snow', 'oblique views')
+    streets = DOMAINS['aerial'].with_images_of(DOMAINS['street'])
+    assert streets.views == ('nadir', 'forward') and streets.ground_resolution is None
+    assert NADIR.with_images_of(Domain()).trained_on == NADIR.trained_on
+
+
 def test_what_writes_model_yaml_keeps_it(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
     assert load_bundle(folder).domain == Domain()

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 import math
@@ -141,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
                 args.output,
                 dist,
                 resume=args.resume,
-                domain=_domain(config, dataset),
+                domain=_domain(config, dataset, also),
             )
             batches, validation = build_dataloaders(config, dataset, dist, also)
             ending = Ending(trainer, dataset, args.config.name, folder, name)
@@ -174,11 +175,15 @@ def _keep_others_out(locks: ExitStack, *folders: Path | None) -> None:
         locks.enter_context(lock_folder(folder))
 
 
-def _domain(config: Config, dataset: Dataset) -> Domain:
-    """Return the domain that the recipe names, or else that of the data set."""
+def _domain(config: Config, dataset: Dataset, also: Mapping[str, Path]) -> Domain:
+    """Return the domain that the recipe names, or else that of the data sets."""
     if config.domain is not None:
         return config.domain
-    return dataset.domain.with_scenes() if config.data.generated else dataset.domain
+    domain = dataset.domain
+    # What the recipe names and the command line lacks is refused where it is opened to train on.
+    for name in [each for each in config.data.also if each in also]:
+        domain = domain.with_images_of(open_dataset(name, also[name]).domain)
+    return domain.with_scenes() if config.data.generated else domain
 
 
 def _with_pretrained(config: Config, given: list[str]) -> Config:

@@ -121,9 +121,25 @@ class Domain:
 
     def with_scenes(self) -> Domain:
         """Return it for a training that saw generated scenes beside its images."""
-        room = MAX_NAME - len(SCENES) - 2
-        parts = filter(None, (shortened(self.trained_on, room), SCENES))
-        return replace(self, trained_on=', '.join(parts))
+        return replace(self, trained_on=_joined(self.trained_on, SCENES))
+
+    def with_images_of(self, other: Domain) -> Domain:
+        """Return it for a training that saw the images of another data set too."""
+        resolutions = [each.ground_resolution for each in (self, other) if each.ground_resolution]
+        text = f'{other.trained_on} {other.region}'.casefold()
+        return replace(
+            self,
+            views=tuple(dict.fromkeys(self.views + other.views)),
+            ground_resolution=(
+                (min(low for low, _ in resolutions), max(high for _, high in resolutions))
+                if len(resolutions) == 2
+                else None  # that of the one is unknown
+            ),
+            trained_on=_joined(self.trained_on, other.trained_on),
+            region=_joined(self.region, other.region),
+            season=_joined(self.season, other.season),
+            never_shown=tuple(each for each in self.never_shown if each.casefold() not in text),
+        )
 
     def misfit(self, name: str, camera_view: str) -> str:
         """
@@ -169,6 +185,11 @@ class Domain:
         )
 
 
+def _joined(first: str, second: str) -> str:
+    """Return two texts as one that a bundle may hold, the first shortened where it must be."""
+    return ', '.join(filter(None, (shortened(first, MAX_NAME - len(second) - 2), second)))
+
+
 #: Data set -> its domain, as its publishers describe it, or as looking at it shows.
 DOMAINS = {
     'cityscapes': Domain(
@@ -196,6 +217,13 @@ DOMAINS = {
         'mosaics of Dubai (MBRSC, Humans in the Loop)',
         region='Dubai, coast and desert',
         never_shown=('farmland', 'night', 'snow', 'oblique views'),
+    ),
+    'fields': Domain(
+        ('nadir',),
+        (5.0, 5.0),
+        'farmland in North Dakota (NAIP of the USDA)',
+        region='North Dakota',
+        season='summer',
     ),
     'street': Domain(
         ('forward',),

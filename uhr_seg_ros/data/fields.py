@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.domain import DOMAINS
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.label_map import LabelMap
@@ -44,7 +44,7 @@ class FarmFields(Dataset):
 
     name = 'fields'
     classes = CLASS_SETS['aerial']
-    domain = Domain(('nadir',), (5.0, 5.0), 'farmland in North Dakota (NAIP of the USDA)')
+    domain = DOMAINS['fields']
     splits = ('odd', 'even')
 
     def __init__(self, root: str | Path) -> None:

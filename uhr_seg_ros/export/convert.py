@@ -94,6 +94,8 @@ def _domain_said(checkpoint: Checkpoint, found: ResolvedDescription) -> Domain:
     known = DOMAINS.get(dataset) if isinstance(dataset, str) else None
     if found.description.domain != Domain() or known is None:
         return found.description.domain
+    for further in decisive.get('data.also') or ():
+        known = known.with_images_of(DOMAINS.get(further, Domain()))
     return known.with_scenes() if decisive.get('data.generated') else known
 
 
