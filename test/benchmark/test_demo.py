@@ -393,6 +393,7 @@ def test_clouds_over_a_flight(tiny_bundle: Path, tmp_path: Path) -> None:
     assert not [*output.glob('clouds/*'), *output.glob('cloud.jpg')]
 
 
+@pytest.mark.slow  # a whole run; clouds of a demo are checked above always
 def test_no_labelled_cloud_is_an_error(
     tiny_bundle: Path,
     tmp_path: Path,

@@ -152,7 +152,14 @@ def test_every_tensor(name: str) -> None:
     assert not {tensor: error for tensor, error in errors.items() if not error < TOLERANCE}
 
 
-@pytest.mark.parametrize('name', DATA_SETS)
+#: One always: labels of the other take five seconds.
+LABELED = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == 'deepglobe' else [])
+    for name in DATA_SETS
+]
+
+
+@pytest.mark.parametrize('name', LABELED)
 def test_labels(name: str) -> None:
     # The rounding of a grid decides about labels that are cut off: it is the stored one.
     grid = tensor_of(name, 'grid')

@@ -148,6 +148,7 @@ def tensors_of(name: str) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in found.items()}
 
 
+@pytest.mark.slow  # the small networks below always
 @torch.no_grad()
 def test_a_context() -> None:
     """One encoder of three, without the layers of 4096 channels: a tenth of the whole."""

@@ -84,7 +84,9 @@ def _two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize('statistics', GRADIENT_TOLERANCE)
+@pytest.mark.parametrize(
+    'statistics', [pytest.param('eval_bn', marks=pytest.mark.slow), 'train_bn']
+)
 @pytest.mark.parametrize('path', fixtures())
 def test_losses_and_gradients(path: Path, statistics: str) -> None:
     fixture = Fixture(path)

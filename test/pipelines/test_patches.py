@@ -57,7 +57,14 @@ def picture(height: int, width: int) -> np.ndarray:
     return np.ascontiguousarray(cells.repeat(8, 0).repeat(8, 1)[:height, :width])
 
 
-@pytest.mark.parametrize('size', [(150, 201), (64, 64), (33, 100), (1, 1)])
+@pytest.mark.parametrize(
+    'size',
+    [
+        (150, 201),
+        (33, 100),
+        *(pytest.param(it, marks=pytest.mark.slow) for it in ((64, 64), (1, 1))),
+    ],
+)
 def test_bundle_gives_what_the_network_gives(
     made: tuple[PatchNetwork, Bundle], size: tuple[int, int]
 ) -> None:

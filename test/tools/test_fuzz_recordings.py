@@ -33,7 +33,7 @@ def test_damaged_recordings_are_read_or_refused(tmp_path: Path) -> None:
             sys.executable,
             ROOT / 'scripts/fuzz_recordings',
             '--count',
-            '150',
+            '75',
             '--seed',
             '18',
             '--keep',
@@ -45,4 +45,4 @@ def test_damaged_recordings_are_read_or_refused(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert '150 cases, no finding' in done.stdout
+    assert '75 cases, no finding' in done.stdout
