@@ -150,7 +150,7 @@ def test_an_engine_that_hangs_is_told_by_every_status(
     make_stage: MakeStage, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ('MIN_S', 'UNKNOWN_S'):
-        monkeypatch.setattr(stalls, name, (1.0, 3.0))
+        monkeypatch.setattr(stalls, name, (1.0, 5.0))
     for module in ('camera_monitor', 'reporting'):  # a busy machine may have dropped frames
         monkeypatch.setattr(f'uhr_seg_ros.ros.{module}.HOLD_S', 0.5)
     stage = make_stage(cameras=['front', 'left'], max_rate_hz=100.0)
@@ -173,7 +173,7 @@ def test_an_engine_that_hangs_is_told_by_every_status(
         for text in texts:
             assert 'the node is inside one frame of /' in text
             assert 'max_rate_hz' not in text and 'no frame' not in text
-        assert float(stage.values(names[0])['output_age_s']) >= 3.0
+        assert float(stage.values(names[0])['output_age_s']) >= 5.0
         wait_until(lambda: stage.values(names[0])['output_frequency'] == '0.000', 'no output')
         gate.open()
         wait_until(lambda: ERROR not in levels(stage, *names), 'it works again')
