@@ -90,7 +90,7 @@ def _objects_of_runs(
     """Find the largest objects of all classes in one go."""
     order = np.full(1 << 8 * runs.ids.itemsize, len(ids))
     for place, class_id in enumerate(ids):
-        order[class_id] = place
+        order[class_id : class_id + 1] = place
     wanted = np.flatnonzero(order[runs.ids] < len(ids))
     first = components(runs, wanted)[wanted]
     lengths = (runs.ends - runs.starts)[wanted]
