@@ -80,9 +80,7 @@ def test_objects_are_the_components_of_opencv(
                 center = x.sum() / x.size + 0.5, y.sum() / y.size + 0.5
                 score = confidence[y, x].sum() / y.size / 255
                 expected.append(MaskObject(class_id, y.size, box, center, score))
-    places = [ids.index(each.class_id) for each in expected]
-    keys = [(-each.area, place, *each.box[1::-1]) for each, place in zip(expected, places)]
-    expected = [each for _, each in sorted(zip(keys, expected), key=lambda pair: pair[0])]
+    expected.sort(key=lambda each: (-each.area, ids.index(each.class_id), *each.box[1::-1]))
     assert find_objects(mask, ids, least, confidence) == expected
     assert find_objects(mask, ids, least) == [each._replace(score=1.0) for each in expected]
     assert find_objects(mask[:, ::-1], [9], 1) == []

@@ -177,9 +177,7 @@ def record_inputs(
 
 
 @contextmanager
-def recording_of(
-    paths: Sequence[Path], topic: str, every: int
-) -> Iterator[tuple[Path, str, int]]:
+def recording_of(paths: Sequence[Path], topic: str, every: int) -> Iterator[tuple[Path, str, int]]:
     """
     Give a recording of inputs: one that they are already, or a temporary one of their frames.
 

@@ -69,9 +69,7 @@ def components(runs: Runs, wanted: np.ndarray) -> np.ndarray:
         # Roots come before what hangs on them, so there are no circles.
         first, second = parents[below], parents[above]
         is_open = first != second
-        below, above, first, second = (
-            each[is_open] for each in (below, above, first, second)
-        )
+        below, above, first, second = (each[is_open] for each in (below, above, first, second))
         parents[np.maximum(first, second)] = np.minimum(first, second)
         while np.any((higher := parents[parents]) != parents):
             parents = higher
