@@ -26,10 +26,11 @@ import pytest
 from uhr_seg_ros.benchmark import sources
 from uhr_seg_ros.benchmark.sources import prepare_bag, recording_of
 from uhr_seg_ros.cli.arguments import parse_rate
-from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.errors import ConfigError, RecordingError
 from uhr_seg_ros.core.interruption import progress_note
-from uhr_seg_ros.replay.bags import read_messages
+from uhr_seg_ros.replay.bags import describe_bag, IMAGE, read_frame, read_messages, stamp_ns
 from uhr_seg_ros.replay.image_source import read_frames
+from uhr_seg_ros.replay.topics import choose_topic
 
 SIZE = (24, 40)
 
@@ -99,7 +100,43 @@ def test_a_video_is_played_at_its_own_rate(tmp_path: Path) -> None:
     for value in range(4):
         video.write(np.full((48, 64, 3), 60 * value, np.uint8))
     video.release()
-    for every, step in ((1, 200_000_000), (2, 400_000_000)):
-        with recording_of([path], '', every) as (made, topic, _):
-            stamps = [time_ns for time_ns, _ in read_messages(made, topic or '/image_raw')]
-        assert np.diff(stamps).tolist() == [step] * (4 // every - 1)
+    with recording_of([tmp_path], '', 2) as found:  # the only thing in its folder
+        assert found == (path, '', 2)
+    assert prepare_bag([path], tmp_path / 'flight', count=1, rate_hz=1.0) == path
+    topic = choose_topic(path)
+    assert (topic.name, topic.type, topic.count) == ('/image_raw', IMAGE, 4)
+    assert describe_bag(path, topic)['bytes'] == path.stat().st_size
+    messages = list(read_messages(path, '/image_raw'))
+    assert np.diff([time_ns for time_ns, _ in messages]).tolist() == [200_000_000] * 3
+    for value, (time_ns, message) in enumerate(messages):
+        header, frame = read_frame(message, IMAGE)
+        assert stamp_ns(message) == time_ns
+        assert header.frame_id == 'camera_optical_frame'
+        assert frame.bgr.shape == (48, 64, 3)
+        assert abs(frame.bgr.mean() - 60 * value) < 3
+    span = messages[1][0], messages[3][0]
+    assert [time_ns for time_ns, _ in read_messages(path, '/image_raw', span)] == [
+        messages[1][0],
+        messages[2][0],
+    ]
+    with (
+        pytest.raises(RecordingError, match=r'flight.avi is no recording, and a topic \(/cam\)'),
+        recording_of([path], '/cam', 1),
+    ):
+        pass
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_video_that_is_cut_gives_what_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, codec = tmp_path / 'flight.avi', cv2.VideoWriter_fourcc(*'MJPG')
+    video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, 5, (64, 48))
+    noise = np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), np.uint8)
+    for frame in noise:
+        video.write(frame)
+    video.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    there = len(list(read_messages(path, '/image_raw')))
+    assert 5 < there < 15
+    assert f'ends after {there} of' in caplog.text

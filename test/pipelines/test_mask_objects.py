@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -53,3 +54,33 @@ def test_a_mask_of_noise_has_no_million_objects(monkeypatch: pytest.MonkeyPatch)
     found = find_objects(mask, [1, 0], 1)
     assert len(found) == 5
     assert [each.area for each in found[:3]] == [1600 - 105, 6, 1]
+
+
+@pytest.mark.parametrize('pixels_per_run', [0, 1 << 40], ids=['runs', 'pixels'])
+@pytest.mark.parametrize('seed', range(6))
+def test_objects_are_the_components_of_opencv(
+    monkeypatch: pytest.MonkeyPatch, seed: int, pixels_per_run: int
+) -> None:
+    """Spirals, corners and sides of the mask too, by both ways of finding them."""
+    monkeypatch.setattr(objects, '_PIXELS_PER_RUN', pixels_per_run)
+    random = np.random.default_rng(seed)
+    shape = [(1, 60), (60, 1), (4, 1), (33, 47), (64, 31), (40, 90)][seed]
+    mask = random.integers(0, 3, shape).astype(np.uint8 if seed % 2 else np.uint16)
+    if seed == 5:
+        mask = np.repeat(random.integers(0, 4, (40, 9)), 10, 1).astype(np.uint8)
+    confidence = random.integers(0, 256, shape).astype(np.uint8)
+    ids, least = [2, 7, 0, 1], 2
+    expected = []
+    for class_id in ids:
+        count, labels = cv2.connectedComponents((mask == class_id).astype(np.uint8))
+        for label in range(1, count):
+            y, x = np.nonzero(labels == label)
+            if y.size >= least:
+                box = (x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1)
+                center = x.sum() / x.size + 0.5, y.sum() / y.size + 0.5
+                score = confidence[y, x].sum() / y.size / 255
+                expected.append(MaskObject(class_id, y.size, box, center, score))
+    expected.sort(key=lambda each: (-each.area, ids.index(each.class_id), *each.box[1::-1]))
+    assert find_objects(mask, ids, least, confidence) == expected
+    assert find_objects(mask, ids, least) == [each._replace(score=1.0) for each in expected]
+    assert find_objects(mask[:, ::-1], [9], 1) == []

@@ -112,6 +112,26 @@ def test_a_lost_frame_does_not_stop_the_rest() -> None:
     pace.wait(2, 0)  # or else this would wait for an hour
 
 
+def test_so_many_frames_are_sent_ahead_as_a_stream_holds_back() -> None:
+    pace = Lockstep(timeout_s=3600.0, behind=2)
+    for index in range(3):
+        pace.wait(index, 0)
+    pace.answered()
+    pace.wait(3, 0)
+    gone = Event()
+
+    def wait() -> None:
+        pace.wait(4, 0)
+        gone.set()
+
+    thread = Thread(target=wait)
+    thread.start()
+    assert not gone.wait(0.1)
+    pace.answered()
+    assert gone.wait(20)
+    thread.join()
+
+
 def _with_timeout(pace: Lockstep, seconds: float) -> Lockstep:
     pace._timeout_s = seconds
     return pace

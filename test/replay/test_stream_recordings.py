@@ -36,6 +36,7 @@ from uhr_seg_ros.replay.bags import (
     read_message,
 )
 from uhr_seg_ros.replay.frame_sources import RecordedTopic
+from uhr_seg_ros.replay.topic_pictures import packets_behind
 from uhr_seg_ros.replay.topics import choose_topic
 
 TYPES = image_typestore()
@@ -102,6 +103,19 @@ def test_each_picture_has_the_stamp_of_its_own_packet(
     ]
     every = [each.read() for each in RecordedTopic(bag, 'bag', every=5).frames()]
     assert list(map(number_of, every)) == [0, 5, 10]
+
+
+@pytest.mark.parametrize('codec', ['h264', 'hevc'])
+def test_how_far_pictures_come_behind_their_packets(tmp_path: Path, codec: str) -> None:
+    found = []
+    for bframes in range(3):
+        packets = encode(codec, 12, options={'bf': str(bframes)})
+        bag = record(tmp_path / str(bframes), COMPRESSED_IMAGE, codec, packets, '/cam/stream')
+        found.append(packets_behind(bag, choose_topic(bag)))
+    assert found[0] == 0
+    assert 0 < found[1] <= found[2] <= 4
+    late = record(tmp_path / 'late', COMPRESSED_IMAGE, codec, encode(codec, 12)[3:], '/cam/stream')
+    assert packets_behind(late, choose_topic(late)) == 0  # what waits for a key picture
 
 
 def test_what_has_no_picture_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,6 +37,7 @@ from uhr_seg_ros.replay.image_source import read_image
 from uhr_seg_ros.replay.results import COUNTERS, Replay
 from uhr_seg_ros.replay.session import replay
 from uhr_seg_ros.replay.topics import choose_topic
+from uhr_seg_ros.replay.video import is_video
 from uhr_seg_ros.synthetic.flight import FRAME_SIZE
 from uhr_seg_ros.synthetic.flight_cloud import (
     cloud_delay_ns,
@@ -113,7 +114,7 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         topic=options.topic,
         every=options.every,
     )
-    is_given = bag in options.paths
+    is_given = bag != output / 'flight'
     name = options.topic if is_given else ''
     if options.paths:  # a flight is over a scene that the default model knows
         print(bundle.domain_line)
@@ -126,7 +127,8 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         bag,
         parameters,
         output,
-        rate_hz=options.rate_hz,
+        # As flights: a video at its own rate would leave most frames without a mask.
+        rate_hz=flight_rate if is_video(bag) else options.rate_hz,
         every=options.every if is_given else 1,
         topic=topic,
         clouds=options.cloud,

@@ -23,7 +23,7 @@ from itertools import chain
 import logging
 from pathlib import Path
 import shutil
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir, TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +33,7 @@ from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.replay.image_source import read_frames, read_image
-from uhr_seg_ros.replay.inputs import open_inputs
+from uhr_seg_ros.replay.inputs import find_files, open_inputs, VIDEO
 from uhr_seg_ros.replay.video import is_video, Video
 from uhr_seg_ros.synthetic.flight import (
     enlarged,
@@ -90,15 +90,16 @@ def prepare_bag(
     Return a recording to play, and make it if there is none.
 
     Args:
-        paths: nothing for a flight over a generated scene; one recording; one mosaic to fly
-            over; or other inputs, see `open_inputs`, such as several images or a video.
+        paths: nothing for a flight over a generated scene; one recording or video; one mosaic to
+            fly over; or other inputs, see `open_inputs`, such as several images.
         folder: where a recording is made; replaced if it exists.
         count: frames of a flight.
         rate_hz: frames per second of a flight.
         size: height and width of the frames of a flight.
         cloud: record a calibration and a cloud beside every frame; see `flight_cloud`.
         topic: one of a recording that is meant; for a recording only.
-        every: 2 for every second frame of other inputs; who plays a recording leaves out its own.
+        every: 2 for every second frame of other inputs; who plays a recording or a video leaves
+            out its own.
 
     Raises:
         RecordingError: a path is none of these.
@@ -119,6 +120,9 @@ def prepare_bag(
             )
             raise ConfigError(msg)
         return paths[0]
+    if not cloud and (video := _only_video(paths)):
+        open_video(video, topic)
+        return video
     is_flight = not paths or (len(paths) == 1 and _is_image(paths[0]))
     if topic and is_flight:
         msg = f'--topic {topic}: only with a recording'
@@ -167,22 +171,22 @@ def record_inputs(
     frames = read_frames(paths, topic, every)
     first = next(frames)
     check_room(folder, count * first.nbytes)
+    _LOG.info('recording %d frames, %d MB of raw ones', count, count * first.nbytes >> 20)
     _record(_side_by_side(chain([first], frames)), folder, rate_hz, count, cloud)
     return folder
 
 
 @contextmanager
-def recording_of(
-    paths: Sequence[Path], topic: str, every: int, rate_hz: float = 0.0
-) -> Iterator[tuple[Path, str, int]]:
+def recording_of(paths: Sequence[Path], topic: str, every: int) -> Iterator[tuple[Path, str, int]]:
     """
     Give a recording of inputs: one that they are already, or a temporary one of their frames.
+
+    A video is read as a recording is, see `VideoStorage`. Other inputs are recorded at 1 Hz.
 
     Args:
         paths: see `open_inputs`.
         topic: of recordings.
         every: 2 for every second frame.
-        rate_hz: frames per second of what is no recording; 0: those of a video, 1 of others.
 
     Yields:
         The recording, its topic, and which frames of it are meant: every n-th.
@@ -195,16 +199,35 @@ def recording_of(
     if len(paths) == 1 and not _is_missing(paths[0]) and is_bag(paths[0]):
         yield paths[0], topic, every
         return
+    if video := _only_video(paths):
+        open_video(video, topic)
+        _LOG.info('%s is decoded while it is played', video.name)
+        yield video, '', every
+        return
     with TemporaryDirectory(prefix='uhr_seg_') as name:
         folder = Path(name) / 'frames'
-        rate_hz = rate_hz or _rate_of(paths) / every or 1.0
-        yield record_inputs(paths, folder, rate_hz, topic=topic, every=every), '', 1
+        yield record_inputs(paths, folder, 1.0, topic=topic, every=every), '', 1
 
 
-def _rate_of(paths: Sequence[Path]) -> float:
-    """Return the frames per second of a video, 0 for other inputs or where it does not say."""
-    is_one = len(paths) == 1 and is_video(paths[0]) and paths[0].is_file()
-    return Video(paths[0]).rate_hz if is_one else 0.0
+def open_video(path: Path, topic: str = '') -> Video:
+    """
+    Open a video that is to be played.
+
+    Raises:
+        RecordingError: it cannot be read, or a topic is given, which it has none of.
+
+    """
+    inputs = open_inputs([path], topic)
+    if inputs.errors:
+        raise inputs.errors[0]
+    return Video(path)
+
+
+def _only_video(paths: Sequence[Path]) -> Path | None:
+    """Return the video that inputs are; None where they are anything else, or more."""
+    found, errors = find_files(paths)
+    is_video_alone = not errors and [kind for kind, _ in found] == [VIDEO]
+    return found[0][1] if is_video_alone else None
 
 
 def _is_missing(path: Path) -> bool:
@@ -286,8 +309,10 @@ def check_room(folder: Path, needed: int) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder.parent).free
     if free < needed + (100 << 20):
+        is_temporary = folder.is_relative_to(gettempdir())
+        other = 'set TMPDIR to a folder' if is_temporary else 'choose a folder'
         msg = (
             f'{folder.parent} has {free >> 20} MB free, the recording takes {needed >> 20} MB: '
-            'make room or choose a folder on another disk'
+            f'make room or {other} on another disk'
         )
         raise ConfigError(msg)

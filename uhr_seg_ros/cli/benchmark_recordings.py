@@ -278,11 +278,16 @@ def run_offline(arguments: argparse.Namespace) -> int:
 
 def _run_offline(arguments: argparse.Namespace, recording: Path, name: str, every: int) -> int:
     from uhr_seg_ros.benchmark.offline import check_offline, PREFIX, segment_recording
+    from uhr_seg_ros.benchmark.sources import check_room, open_video
     from uhr_seg_ros.replay.bags import describe_bag
     from uhr_seg_ros.replay.topics import choose_topic
+    from uhr_seg_ros.replay.video import is_video
 
     output = arguments.output
     prefix = check_offline(recording, output, arguments.prefix or PREFIX)
+    if is_video(recording):  # whose frames the copy holds as they are
+        video = open_video(recording)
+        check_room(output, video.count * video.frame_bytes)
     topic = choose_topic(recording, name)
     options = EngineOptions(threads=arguments.threads, precision=arguments.precision)
     limits = TilingOptions(arguments.memory_limit_mb)

@@ -73,6 +73,11 @@ class StreamCounts:
     waiting: int = 0
     skipped: int = 0
 
+    @property
+    def held(self) -> int:
+        """How many packets have a picture that comes later, as B-frames let it."""
+        return self.packets - self.pictures - self.corrupt - self.waiting - self.skipped
+
 
 class Picture(NamedTuple):
     """

@@ -81,11 +81,13 @@ class Lockstep:
 
     Args:
         timeout_s: how long an answer is waited for; then the frame counts as lost.
+        behind: so many more frames are under way, since a stream with B-frames gives its pictures
+            so many packets later.
 
     """
 
-    def __init__(self, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, timeout_s: float = ANSWER_TIMEOUT_S, behind: int = 0) -> None:
+        self._timeout_s, self._behind = timeout_s, behind
         self._changed = Condition()
         self._answers = 0
 
@@ -99,8 +101,9 @@ class Lockstep:
         """See `Pace`."""
         del elapsed_ns
         with self._changed:
-            if not self._changed.wait_for(lambda: self._answers >= index, self._timeout_s):
-                self._answers = index  # an answer that comes later is not one for this frame
+            needed = index - self._behind
+            if not self._changed.wait_for(lambda: self._answers >= needed, self._timeout_s):
+                self._answers = needed  # an answer that comes later is not one for this frame
 
 
 class _Clock:

@@ -59,6 +59,7 @@ from uhr_seg_ros.replay.bags import (
 )
 from uhr_seg_ros.replay.pacing import AsRecorded, AtRate, Lockstep, Pace, SIGNALS_S
 from uhr_seg_ros.replay.prefetch import read_ahead, with_stamp
+from uhr_seg_ros.replay.topic_pictures import packets_behind
 from uhr_seg_ros.replay.topic_probe import is_whole
 from uhr_seg_ros.replay.topics import choose_topic
 
@@ -298,7 +299,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         player.wait_for_subscriber(options.wait)
         before = time.process_time()
         played = player.play(
-            _pace(options), options.duration, live=options.live, every=options.every
+            _pace(options, recorded), options.duration, live=options.live, every=options.every
         )
         if options.log:
             cpu_s = time.process_time() - before
@@ -318,10 +319,10 @@ def _main(arguments: Sequence[str] | None) -> int:
     return 0
 
 
-def _pace(options: argparse.Namespace) -> Pace:
+def _pace(options: argparse.Namespace, recorded: ImageTopic) -> Pace:
     if not options.lockstep:
         return AtRate(options.rate) if options.rate else AsRecorded()
-    pace = Lockstep()
+    pace = Lockstep(behind=packets_behind(options.bag, recorded))
     Thread(target=_count_answers, args=(pace,), daemon=True).start()
     return pace
 

@@ -12,7 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Read a recording file by file; one that is damaged does not take the others along."""
+"""
+Read a recording file by file; one that is damaged does not take the others along.
+
+A video is read as a recording with one topic, see `VideoStorage`.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,7 @@ from uhr_seg_ros.replay.storage import (
     ZSTD_MAGIC,
 )
 from uhr_seg_ros.replay.storage_probe import open_storage, reason_of
+from uhr_seg_ros.replay.video import is_video
 
 
 def is_bag(path: Path) -> bool:
@@ -95,7 +100,7 @@ def connections_of(path: Path) -> Iterator[Connection]:
 
 def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
     """Open one file after the other; one that cannot be read does not take the others along."""
-    if not is_bag(path):
+    if not is_bag(path) and not is_video(path):
         msg = (
             f'{path} is not a rosbag2 recording: expected a folder of one, or an mcap or db3 file'
         )

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 import os
 from pathlib import Path
@@ -151,11 +152,25 @@ def _connect(path: Path, *, with_log: bool = False) -> apsw.Connection:
             'writable_schema=ON',  # or else a file that has lost its end is refused as a whole
         ):
             connection.execute(f'PRAGMA {pragma}')
-        connection.execute('SELECT count(*) FROM sqlite_master').fetchall()
+        _load_schema(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _load_schema(connection: apsw.Connection) -> None:
+    """
+    Let SQLite look at the tables.
+
+    Newer ones leave statistics for their planner at the end of a file, which nobody needs to read
+    messages. Where they are cut off SQLite goes on without them, but the error of our `xRead`
+    comes through once.
+    """
+    with suppress(apsw.IOError):
+        connection.execute('SELECT count(*) FROM sqlite_master').fetchall()
+        return
+    connection.execute('SELECT count(*) FROM sqlite_master').fetchall()
 
 
 def _open_restored(path: Path, journal: Path, name: Path) -> apsw.Connection:

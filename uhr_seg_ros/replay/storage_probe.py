@@ -26,6 +26,8 @@ from uhr_seg_ros.replay import mcap_records, sqlite_files
 from uhr_seg_ros.replay.mcap_storage import McapStorage
 from uhr_seg_ros.replay.sqlite_storage import SqliteStorage
 from uhr_seg_ros.replay.storage import Damaged, Storage, ZSTD_MAGIC
+from uhr_seg_ros.replay.video import is_video
+from uhr_seg_ros.replay.video_storage import VideoStorage
 
 _BLOCK = 1 << 20
 
@@ -42,7 +44,7 @@ _SPARE = 1 << 28
 
 def open_storage(path: Path) -> Storage:
     """
-    Open a storage file.
+    Open a storage file, or a video as one.
 
     Raises:
         RecordingError: it cannot be read at all.
@@ -63,6 +65,8 @@ def open_storage(path: Path) -> Storage:
             hint = f': `mcap recover {path}` may save a part of it'
         elif magic == sqlite_files.MAGIC:
             hint = f': `sqlite3 {path} .recover` may save a part of it'
+        elif is_video(path):
+            return VideoStorage(path)
         return _open_plain(path, path)
     except RecordingError:
         raise

@@ -17,6 +17,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from itertools import islice
 import logging
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,12 +27,22 @@ from uhr_seg_ros.core.errors import ImageError, RecordingError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.image_io.video_decoder import Picture
-from uhr_seg_ros.replay.bags import IMAGE, image_typestore, ImageTopic, read_frame, read_message
+from uhr_seg_ros.replay.bags import (
+    IMAGE,
+    image_typestore,
+    ImageTopic,
+    read_frame,
+    read_message,
+    read_messages,
+)
 from uhr_seg_ros.ros.messages.encoded import codec_of, DecodedMessage, header_of, StreamDecoder
 
 _LOG = logging.getLogger(__name__)
 
 _HEADER = 'std_msgs/msg/Header'
+
+# Packets that tell how far pictures come behind: twice what a decoder holds back at most.
+_LOOKED_AT = 32
 
 
 class Recorded(NamedTuple):
@@ -85,6 +97,11 @@ class TopicPictures:
                 raise RecordingError(str(err)) from err
             return [Recorded(mark, _raising(err))]
 
+    @property
+    def held(self) -> int:
+        """How many packets of a stream have a picture that comes later."""
+        return self._stream.counts.held
+
     def finish(self) -> list[Recorded]:
         """Return the pictures that were held back, and log how many packets gave none."""
         pictures = list(map(_recorded, self._stream.finish()))
@@ -100,6 +117,24 @@ class TopicPictures:
                 losses,
             )
         return pictures
+
+
+def packets_behind(path: Path, topic: ImageTopic) -> int:
+    """
+    Return how many packets of a topic come, at most, before the picture of the first of them.
+
+    None for images, and for streams without B-frames; decides by the first packets.
+    """
+    pictures = TopicPictures(path, topic)
+    most = 0
+    with closing(read_messages(path, topic.name)) as messages:
+        for _, message in islice(messages, _LOOKED_AT):
+            try:
+                pictures.add(message, None)
+            except RecordingError:  # no PyAV here: the node says so, too
+                return 0
+            most = max(most, pictures.held)
+    return most
 
 
 def _recorded(picture: Picture) -> Recorded:

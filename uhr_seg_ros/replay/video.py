@@ -57,6 +57,7 @@ class Video:
     Attributes:
         count: of the frames, as the container says or estimates; 0 where it does not.
         rate_hz: frames per second on average, as the container says; 0 where it does not.
+        frame_bytes: of a frame as `VideoFrame.read` gives it.
 
     Raises:
         RecordingError: the file is no such video, damaged, or OpenCV has no FFmpeg.
@@ -76,6 +77,7 @@ class Video:
         except ImageError as err:
             raise RecordingError(str(err)) from err
         self.count = max(0, count)
+        self.frame_bytes = 3 * height * width
         # Without one, some containers give that of their clock.
         self.rate_hz = rate if 0 < rate <= _MAX_RATE_HZ else 0.0
 

@@ -126,8 +126,10 @@ class AdaptiveQosSubscription:
 
     As long as nobody publishes, a reliable one is asked for: a single frame that somebody sends
     as soon as he is connected would be lost by one that is best effort. A best-effort camera that
-    comes later logs that once. `BEST_AVAILABLE` of rclpy is no way around it: it looks once, and
-    where it finds no publisher it asks for reliable and transient local.
+    comes later logs that once. With none at all, the first frames of a camera would be lost until
+    one is opened, and the graph would not show which topic is waited for. `BEST_AVAILABLE` of
+    rclpy is no way around it: it looks once, and where it finds no publisher it asks for reliable
+    and transient local.
 
     Messages come one after the other, in a callback group of their own: taking a 4K frame holds
     up nothing else of the node. None comes twice.
