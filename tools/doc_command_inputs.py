@@ -257,6 +257,8 @@ def _write_published(folder: Path) -> None:
         folder / 'land-train.zip',
         {'land-train/119_sat.jpg': image, 'land-train/119_mask.png': palette[labels]},
     )
+    tile = folder / 'Semantic segmentation dataset/Tile 4'
+    write_picture(tile / 'images/image_part_001.jpg', 0)
     for kind, content in (('leftImg8bit', image), ('gtFine', labels)):
         end = kind if kind == 'leftImg8bit' else 'gtFine_labelIds'
         name = f'{kind}/{street}_{end}.png'
