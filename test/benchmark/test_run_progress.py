@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 @pytest.fixture
 def bar() -> Iterator[tqdm]:
     """Return a bar that nobody sees."""
-    with tqdm(total=0, file=io.StringIO()) as bar:
+    with tqdm(total=0, file=io.StringIO(), unit='second') as bar:
         yield bar
 
 
@@ -51,7 +51,7 @@ def test_total_is_of_all_steps(clock: Callable[[float], None], bar: tqdm) -> Non
     clock(1.0)
     progress.begin('playing')
     # It took less than planned, which changes nothing of the rest.
-    assert (bar.n, bar.total, bar.desc) == (5, 30, 'playing: ')
+    assert (bar.n, bar.total, bar.desc) == (5, 30, 'playing')
     clock(11.0)
     progress.mask()
     assert (bar.n, bar.total, bar.postfix) == (15, 30, '1 masks')
@@ -59,11 +59,14 @@ def test_total_is_of_all_steps(clock: Callable[[float], None], bar: tqdm) -> Non
     progress.mask()
     assert (bar.n, bar.total) == (25, 30)
     progress.begin('pictures')
-    clock(54.0)
+    clock(51.0)
     progress.mask()
-    # Ten frames of 4 s, one of which is over.
-    assert (bar.n, bar.total) == (29, 65)
-    assert progress.masks == 3
+    clock(55.0)
+    progress.mask()
+    # Ten frames of 4 s; 5 s are over.
+    assert (bar.n, bar.total, progress.masks) == (30, 65, 4)
+    assert str(bar).startswith('pictures: 30/65 seconds [')
+    assert str(bar).endswith(', 00:35 left], 4 masks')
 
 
 def test_a_search_that_takes_longer(clock: Callable[[float], None], bar: tqdm) -> None:

@@ -28,6 +28,9 @@ from uhr_seg_ros.core.progress import named_bar
 #: What a frame is thought to take before the first one came, s.
 FIRST_GUESS_S = 0.5
 
+#: What is left is that of the plan: no speed says when a step of so many seconds ends.
+_FORMAT = '{{desc}}: {{n_fmt}}/{{total_fmt}} {{unit}}s [{{elapsed}}, {left} left]{{postfix}}'
+
 
 @dataclass(frozen=True)
 class Work:
@@ -63,6 +66,7 @@ class RunProgress:
         self._done = 0.0
         self._step = Work()
         self._began = perf_counter()
+        self._first_mask = self._began
         self._masks_before = self.masks = 0
         self._pace = FIRST_GUESS_S
 
@@ -87,14 +91,17 @@ class RunProgress:
             planned = work
         self._done += self._seconds(self._step)
         self._step, self._began, self._masks_before = planned, perf_counter(), self.masks
-        self._bar.set_description(step, refresh=False)
+        self._bar.set_description_str(step, refresh=False)
         self._show()
 
     def mask(self) -> None:
         """Count a mask that came."""
         self.masks += 1
-        if self._step.frames:
-            self._pace = (perf_counter() - self._began) / (self.masks - self._masks_before)
+        now, count = perf_counter(), self.masks - self._masks_before
+        if count == 1:  # before it, the player has started
+            self._first_mask = now
+        elif self._step.frames:
+            self._pace = (now - self._first_mask) / (count - 1)
         self._bar.set_postfix_str(f'{self.masks} masks', refresh=False)
         self._show()
 
@@ -111,6 +118,7 @@ class RunProgress:
         left = step - passed + sum(map(self._seconds, self._ahead.values()))
         done = max(int(self._done + passed), self._bar.n)
         self._bar.total = done + round(left)
+        self._bar.bar_format = _FORMAT.format(left=tqdm.format_interval(round(left)))
         self._bar.update(done - self._bar.n)
 
 
