@@ -79,6 +79,7 @@ def make_inputs(folder: Path) -> None:
             write_picture(folder / name / f'{number}.jpg', 10 * seed + number)
     for name in ('a.jpg', 'b.jpg', 'north/b.jpg'):
         write_picture(folder / 'photos' / name, len(name))
+    (folder / 'inputs.txt').write_text('photos\nclip.mp4\n', encoding='utf-8')
     _write_video(folder / 'clip.mp4')
     _write_map(folder / 'ortho.tif')
     _record(folder)
