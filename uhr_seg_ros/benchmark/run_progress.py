@@ -100,7 +100,7 @@ class RunProgress:
         now, count = perf_counter(), self.masks - self._masks_before
         if count == 1:  # before it, the player has started
             self._first_mask = now
-        elif self._step.frames:
+        else:  # also of frames that come at their own rate: they show how long one takes at most
             self._pace = (now - self._first_mask) / (count - 1)
         self._bar.set_postfix_str(f'{self.masks} masks', refresh=False)
         self._show()
