@@ -79,6 +79,7 @@ def make_inputs(folder: Path) -> None:
             write_picture(folder / name / f'{number}.jpg', 10 * seed + number)
     for name in ('a.jpg', 'b.jpg', 'north/b.jpg'):
         write_picture(folder / 'photos' / name, len(name))
+    (folder / 'inputs.txt').write_text('photos\nclip.mp4\n', encoding='utf-8')
     _write_video(folder / 'clip.mp4')
     _write_map(folder / 'ortho.tif')
     _record(folder)
@@ -257,6 +258,8 @@ def _write_published(folder: Path) -> None:
         folder / 'land-train.zip',
         {'land-train/119_sat.jpg': image, 'land-train/119_mask.png': palette[labels]},
     )
+    tile = folder / 'Semantic segmentation dataset/Tile 4'
+    write_picture(tile / 'images/image_part_001.jpg', 0)
     for kind, content in (('leftImg8bit', image), ('gtFine', labels)):
         end = kind if kind == 'leftImg8bit' else 'gtFine_labelIds'
         name = f'{kind}/{street}_{end}.png'

@@ -40,6 +40,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 from tiny_bundle import paint
 
+from uhr_seg_ros.benchmark.run_progress import run_progress
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.replay.bag_writing import BagWriter
@@ -294,7 +295,9 @@ def test_peak(
         recording(tmp_path), 'peak', parameters={'bundle': str(tiny_bundle)}
     )
     caplog.set_level('INFO', 'uhr_seg_ros')
-    result = bag_benchmark.benchmark_bag(options, tmp_path / 'pictures', lambda *_: None)
+    with run_progress(bag_benchmark.START) as progress:
+        result = bag_benchmark.benchmark_bag(options, tmp_path / 'pictures', progress)
+    assert progress.masks > 0
     assert result['peak_hz'] > 0
     kept = [trial for trial in result['trials'] if trial['answered'] >= 0.95]
     assert result['peak_hz'] in [trial['rate_hz'] for trial in kept]

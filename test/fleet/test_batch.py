@@ -25,6 +25,8 @@ import cv2
 import numpy as np
 import pytest
 from tiny_bundle import paint
+from written import picture as soft
+from written import write
 
 from uhr_seg_ros.cli.main import main
 
@@ -110,6 +112,18 @@ def test_what_is_done_is_known_by_content_and_options(
     assert last() == '1 done, 1 done before'
     assert last('--format', 'tif') == '2 done'
     assert last('--format', 'tif') == '0 done, 2 done before'
+
+
+def test_boundaries_are_refined_as_by_segment(tiny_bundle: Path, tmp_path: Path) -> None:
+    source, refine = tmp_path / 'soft.png', ('--refine', 'random_walker')
+    write(source, soft(0, 48, 64))
+    masks = {}
+    for name, words in (('plain', ()), ('refined', refine)):
+        assert batch(tiny_bundle, tmp_path / name, source, *words) == 0
+        masks[name] = (tmp_path / name / 'soft_mask.png').read_bytes()
+    one = ['segment', str(source), '--bundle', str(tiny_bundle), '--output', str(tmp_path / 'one')]
+    assert main([*one, *refine]) == 0
+    assert masks['refined'] == (tmp_path / 'one/soft_mask.png').read_bytes() != masks['plain']
 
 
 def test_a_recording_in_chunks_is_the_one_in_one_piece(

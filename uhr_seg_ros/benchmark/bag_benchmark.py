@@ -17,7 +17,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,10 +34,11 @@ from uhr_seg_ros.benchmark.figures import (
 from uhr_seg_ros.benchmark.host import describe_run
 from uhr_seg_ros.benchmark.label_accuracy import label_accuracy
 from uhr_seg_ros.benchmark.outside_pictures import draw_overlays
+from uhr_seg_ros.benchmark.run_progress import RunProgress, Work
 from uhr_seg_ros.benchmark.subjects import OutsideNode, OwnNode, Subject
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.interruption import Terminated
-from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
+from uhr_seg_ros.replay.bags import describe_bag, ImageTopic, read_messages
 from uhr_seg_ros.replay.load import idle_percent
 from uhr_seg_ros.replay.player_process import Pacing
 from uhr_seg_ros.replay.playing import PlayingSession
@@ -63,6 +66,12 @@ FIRST_FACTOR, MAX_RATIO = 1.25, 256
 PICTURES = 8
 #: Of a stream, which is played from its beginning, pictures are taken for so long, s.
 PICTURES_S = 5.0
+
+#: Steps of the progress.
+START, PLAY, ESTIMATE, SEARCH = 'starting the node', 'playing', 'estimating', 'searching the peak'
+AT_PEAK, TAKE, COMPARE = 'playing at the peak', 'taking pictures', 'comparing'
+#: What is shown as left of what nobody knows: until the node is ready, s; trials of a search.
+_START_S, _TRIALS = 5.0, 8
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ class BagOptions:
 def benchmark_bag(
     options: BagOptions,
     pictures: Path,
-    on_mask: Callable[[int, int], None],
+    progress: RunProgress,
     on_interruption: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """
@@ -109,7 +118,7 @@ def benchmark_bag(
     Args:
         options: what to measure.
         pictures: folder for a few masks and overlays, made afterwards.
-        on_mask: called with number and stamp of every mask.
+        progress: is moved.
         on_interruption: called with what is returned else, of what was measured until a signal
             came, if anything was; has `interrupted`, and no `accuracy`.
 
@@ -126,18 +135,21 @@ def benchmark_bag(
     subject: Subject = options.outside or OwnNode(options.parameters)
     idle = idle_percent()
     measured: dict[str, Any] = {}
+    every, pacing = _pictures(options, topic)
+    _plan(progress, options, topic, every if subject.classes else 0)
+    progress.begin(START)
     with TemporaryDirectory(prefix='uhr_seg_') as name:
         described = subject.describe(None)
-        with subject.open(options.bag, topic, Path(name), on_mask) as session:
+        with subject.open(options.bag, topic, Path(name), lambda *_: progress.mask()) as session:
             subject.prepare(session, options.bag, topic)
             try:
                 described = subject.describe(session)
-                _measure(session, options, topic, measured)
+                _measure(session, options, topic, measured, progress)
                 described = subject.describe(session)
-                every, pacing = _pictures(options, topic)
                 stamps: list[int] = []
                 if subject.classes is not None:
                     _LOG.info('taking pictures of %d frames', -(-topic.count // every))
+                    progress.begin(TAKE)
                     shown = session.play(options.bag, pacing, topic, pictures=pictures)
                     stamps = [stamp for stamp, *_ in shown.played]
             except (KeyboardInterrupt, Terminated):
@@ -150,6 +162,7 @@ def benchmark_bag(
                 raise
     accuracy = None
     if subject.classes is not None:
+        progress.begin(COMPARE)
         accuracy = label_accuracy(
             options.bag,
             topic,
@@ -162,6 +175,36 @@ def benchmark_bag(
         if options.outside:
             draw_overlays(options.bag, topic, subject.classes, stamps, every, pictures)
     return {**_about(options, topic, idle), **described, **measured, 'accuracy': accuracy}
+
+
+def _plan(progress: RunProgress, options: BagOptions, topic: ImageTopic, every: int) -> None:
+    """Say which steps there are; pictures are taken of every n-th frame, or of none."""
+    progress.plan(START, Work(_START_S))
+    frames = -(-topic.count // options.every)
+    if options.rate == PEAK:
+        trial = options.duration_s or TRIAL_S
+        progress.plan(ESTIMATE, Work(_ESTIMATE_S))
+        progress.plan(SEARCH, Work(_TRIALS * trial))
+        progress.plan(AT_PEAK, Work(PEAK_RUNS * trial))
+    elif options.duration_s:
+        progress.plan(PLAY, Work(options.duration_s))
+    elif options.rate == MAX:
+        progress.plan(PLAY, Work(frames=frames))
+    elif isinstance(options.rate, float):
+        progress.plan(PLAY, Work(frames / options.rate))
+    else:
+        progress.plan(PLAY, Work(topic.count * _interval_s(options.bag, topic)))
+    if every:
+        taken = Work(PICTURES_S) if topic.codec else Work(frames=-(-topic.count // every))
+        progress.plan(TAKE, taken)
+        progress.plan(COMPARE, Work(1.0))
+
+
+def _interval_s(bag: Path, topic: ImageTopic) -> float:
+    """Return the time between the first frames of a recording, s; all would take long to read."""
+    with closing(read_messages(bag, topic.name)) as messages:
+        times = [time_ns for time_ns, _ in islice(messages, 3)]
+    return (times[-1] - times[0]) / 1e9 / max(len(times) - 1, 1) if times else 0.0
 
 
 def _pictures(options: BagOptions, topic: ImageTopic) -> tuple[int, Pacing]:
@@ -191,12 +234,17 @@ def _frame_size(bag: Path, topic: ImageTopic) -> list[int] | None:
 
 
 def _measure(
-    session: PlayingSession[Any], options: BagOptions, topic: ImageTopic, measured: dict[str, Any]
+    session: PlayingSession[Any],
+    options: BagOptions,
+    topic: ImageTopic,
+    measured: dict[str, Any],
+    progress: RunProgress,
 ) -> None:
     """Measure, and note what is known as soon as it is."""
     if options.rate == PEAK:
-        _measure_peak(session, options, topic, measured)
+        _measure_peak(session, options, topic, measured, progress)
         return
+    progress.begin(PLAY)
     _LOG.info('playing %s of %s', topic.name, options.bag.name)
     replay = session.play(options.bag, options.pacing(), topic)
     _check(replay)
@@ -208,36 +256,49 @@ def _figures(replay: Replay) -> dict[str, Any]:
 
 
 def _measure_peak(
-    session: PlayingSession[Any], options: BagOptions, topic: ImageTopic, measured: dict[str, Any]
+    session: PlayingSession[Any],
+    options: BagOptions,
+    topic: ImageTopic,
+    measured: dict[str, Any],
+    progress: RunProgress,
 ) -> None:
     trials: list[dict[str, float]] = []
     measured['trials'] = trials
 
-    def play(rate_hz: float) -> Replay:
-        seconds = max(options.duration_s or TRIAL_S, TRIAL_FRAMES / rate_hz)
+    def length_s(rate_hz: float) -> float:
+        return max(options.duration_s or TRIAL_S, TRIAL_FRAMES / rate_hz)
+
+    def play(rate_hz: float, step: str) -> Replay:
+        seconds = length_s(rate_hz)
+        progress.begin(step, Work(seconds))
         pacing = Pacing(rate_hz, duration_s=seconds, every=options.every, live=True)
         return session.play(options.bag, pacing, topic)
 
     def keeps_up(rate_hz: float) -> bool:
         _LOG.info('trying %.2f Hz', rate_hz)
-        result = figures(play(rate_hz))
+        result = figures(play(rate_hz, SEARCH))
         trials.append({'rate_hz': round(rate_hz, 3), 'answered': result['answered']})
         return is_sustained(result, rate_hz)
 
     _LOG.info('estimating the peak')
+    progress.begin(ESTIMATE)
     pacing = Pacing(lockstep=True, duration_s=_ESTIMATE_S, every=options.every, live=True)
     first = session.play(options.bag, pacing, topic)
     _check(first)
     measured |= _figures(first)
     estimate = 1e3 / figures(first)['latency_ms']['p50']
+    progress.plan(SEARCH, Work(_TRIALS * length_s(estimate)))
+    progress.plan(AT_PEAK, Work(PEAK_RUNS * length_s(estimate)))
     peak = find_peak(keeps_up, estimate)
     if not peak:
         msg = f'the node kept up with no rate; it answered {trials[-1]}'
         raise ProcessError(msg)
+    progress.plan(SEARCH, Work())
+    progress.plan(AT_PEAK, Work(PEAK_RUNS * length_s(peak)))
     runs = []
     for number in range(PEAK_RUNS):
         _LOG.info('run %d of %d at %.2f Hz', number + 1, PEAK_RUNS, peak)
-        runs.append(play(peak))
+        runs.append(play(peak, AT_PEAK))
     measured |= {
         'peak_hz': round(peak, 3),
         'figures': without_extremes([figures(replay) for replay in runs]),

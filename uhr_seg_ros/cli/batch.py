@@ -26,6 +26,7 @@ from uhr_seg_ros.cli.arguments import (
     add_every,
     add_memory_limit,
     add_precision,
+    add_refine,
     add_topic,
     DEFAULT_BUNDLE,
     parse_count,
@@ -150,6 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_backend(parser)
     add_precision(parser)
+    add_refine(parser)
     add_memory_limit(parser)
 
 
@@ -166,6 +168,7 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
         threads=args.cpus_per_worker,
         memory_limit_mb=args.memory_limit_mb,
+        refine=args.refine,
         raster_memory_mb=args.raster_memory_mb,
         topic=args.topic,
         every=args.every,

@@ -211,23 +211,24 @@ def measure_recording(
 
 
 def _measure(arguments: argparse.Namespace, options: BagOptions) -> dict[str, Any]:
-    from uhr_seg_ros.benchmark.bag_benchmark import benchmark_bag
+    from uhr_seg_ros.benchmark.bag_benchmark import benchmark_bag, START
+    from uhr_seg_ros.benchmark.run_progress import run_progress
 
     with (
         TemporaryDirectory(prefix='uhr_seg_') as name,
-        named_bar('masks', unit='mask') as bar,
-        note_progress(lambda: f'{bar.n} masks came, {_written(arguments, written)}'),
+        run_progress(START) as progress,
+        note_progress(lambda: f'{progress.masks} masks came, {_written(arguments, written)}'),
     ):
         pictures = Path(name)
         written: list[dict[str, Any]] = []
 
         def finish(report: dict[str, Any]) -> None:
-            bar.close()
+            progress.end()
             print_bag(report)
             _write_bag(arguments, report, pictures)
             written.append(report)
 
-        finish(benchmark_bag(options, pictures, lambda *_: bar.update(), finish))
+        finish(benchmark_bag(options, pictures, progress, finish))
     return written[-1]
 
 

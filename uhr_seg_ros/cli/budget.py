@@ -23,7 +23,6 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.cli import budget_measures as measures
@@ -32,6 +31,7 @@ from uhr_seg_ros.cli.arguments import add_bundle, add_frames, add_precision, par
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.interruption import note_progress, signals_held
+from uhr_seg_ros.core.progress import named_bar
 from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.evaluation.both_branches import BothBranches
@@ -86,7 +86,7 @@ def _fit(args: argparse.Namespace) -> int:
         TemporaryDirectory(prefix='uhr_seg_gain_') as folder,
     ):
         examples = [Example(*each) for each in _looked_at(bundle, args)]
-        with tqdm(total=steps, desc='training', unit='step') as bar:
+        with named_bar('training', steps, unit='step') as bar:
 
             def note(loss: float) -> None:
                 bar.set_postfix(loss=f'{loss:.4f}', refresh=False)
@@ -113,9 +113,11 @@ def _looked_at(
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return tokens, logits and what detail changes, image by image."""
     branches = BothBranches(bundle, EngineOptions(precision=args.precision))
+    frames = read_frames(args.frames, args.topic, args.every)
     found = []
-    with tqdm(desc='looking', unit='tile') as bar:
-        for image in read_frames(args.frames, args.topic, args.every):
+    with named_bar('looking', unit='tile') as bar:
+        for number, image in enumerate(frames, start=1):
+            bar.set_description_str(f'looking, image {number} of {frames.count or "many"}')
             looks = branches.look(image, bar.update)
             found.append((looks.tokens, looks.semantic_logits, changed(looks)))
     branches.close()

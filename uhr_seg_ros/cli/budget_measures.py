@@ -20,8 +20,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from uhr_seg_ros import __version__
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.host import write_results
@@ -39,6 +37,7 @@ from uhr_seg_ros.cli.dataset_argument import add_dataset, given_name, given_spli
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.command_line import CommandParser
+from uhr_seg_ros.core.progress import named_steps
 from uhr_seg_ros.evaluation.both_branches import BothBranches
 from uhr_seg_ros.evaluation.budget_curve import BudgetCurve, rankings
 from uhr_seg_ros.evaluation.fixed_share import FixedShare
@@ -85,7 +84,7 @@ def curve(args: argparse.Namespace) -> int:
     whole = Segmenter(bundle, 'onnxruntime', TilingOptions(memory_limit_mb=0), options=options)
     branches = BothBranches(bundle, options)
     counted = BudgetCurve(len(bundle.classes), rankings(bundle), SHARES)
-    for each in tqdm(images, desc='measuring', unit='image'):
+    for each in named_steps(images, 'measuring', unit='image'):
         image, labels = IgnoreClasses(each, dataset.ignored).read()
         counted.add(branches.look(image), labels, whole(image).mask)
     figures = {
@@ -170,7 +169,7 @@ def _flicker(
     budget, shares = FixedShare(args.detail_share), []
     frames = recording(mosaic, args.count, args.size, moves=moves)
     text = 'moving' if moves else 'still'
-    for frame, to_ground in tqdm(frames, total=args.count, desc=text, unit='frame'):
+    for frame, to_ground in named_steps(frames, text, args.count, unit='frame'):
         counters['whole'].add(segmenter(frame).mask, to_ground)
         counters['semantic'].add(segmenter.semantic_only(frame), to_ground)
         found = segmenter(frame, budget=budget)

@@ -23,7 +23,6 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.host import write_results
@@ -37,6 +36,7 @@ from uhr_seg_ros.cli.arguments import (
 )
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.progress import named_steps
 from uhr_seg_ros.evaluation.fixed_share import FixedShare
 from uhr_seg_ros.evaluation.flicker import recording
 from uhr_seg_ros.image_io.files import read_image
@@ -77,7 +77,7 @@ def time(args: argparse.Namespace) -> int:
     cores: dict[str, list[float]] = {name: [] for name in names}
     options = EngineOptions(threads=args.threads, precision=args.precision)
     with Segmenter(bundle, 'onnxruntime', options=options) as segmenter:
-        for index in tqdm(range(args.repeat + 1), desc='timing', unit='round'):
+        for index in named_steps(range(args.repeat + 1), 'timing', unit='round'):
             for name in names:
                 taken, of_cores = _milliseconds(segmenter, frame, name)
                 if index:  # the first round puts memory in place

@@ -24,8 +24,6 @@ from pathlib import Path
 import resource
 from typing import Any
 
-from tqdm import tqdm
-
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.host import describe_run, write_results
 from uhr_seg_ros.cli.arguments import (
@@ -47,6 +45,7 @@ from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.progress import named_steps
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.dataset import Dataset
@@ -267,7 +266,7 @@ def evaluate(
         _predictor(bundle, settings, engines) as (predictor, segmenter),
         note_progress(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
     ):
-        for whole in tqdm(images, desc='evaluating', unit='image'):
+        for whole in named_steps(images, 'evaluating', unit='image'):
             image = IgnoreClasses(whole, dataset.ignored)
             with MemmapMask(image.size) as mask:
                 with clock.stage('segmenting'):

@@ -22,7 +22,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import open_engine
@@ -30,6 +29,7 @@ from uhr_seg_ros.cli.arguments import add_bundle, add_frames, add_precision, par
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.interruption import note_progress, signals_held
+from uhr_seg_ros.core.progress import named_steps
 from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.export.bundle_writing import add_graph
@@ -96,7 +96,7 @@ def _fit(args: argparse.Namespace) -> int:
 
     def look(paths: Sequence[Path], topic: str = '', every: int = 1) -> Iterator[np.ndarray]:
         frames = read_frames(paths, topic, every)
-        for image in tqdm(frames, desc=_names(paths), unit='picture'):
+        for image in named_steps(frames, _names(paths), frames.count, unit='picture'):
             yield np.stack([features(view) for view in views(image, args.parts, generator)])
 
     with (
@@ -139,10 +139,11 @@ def _check(args: argparse.Namespace) -> int:
     features = FrameFeatures(bundle, EngineOptions(precision=args.precision))
     graphs = CheckedGraphs(bundle, {NOVELTY: open_engine(bundle.graphs[NOVELTY], 1)})
     generator = np.random.default_rng(args.seed)
+    frames = read_frames(args.frames, args.topic, args.every)
     found = np.array(
         [
             novelty_of(graphs, features(view)[None, :, None, None]).item()
-            for image in tqdm(read_frames(args.frames, args.topic, args.every), unit='picture')
+            for image in named_steps(frames, 'checking', frames.count, unit='picture')
             for view in views(image, args.parts, generator)
         ]
     )

@@ -27,7 +27,7 @@ from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data.dataset import named
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.data.label_check import checked_images, Share, show_shares, warn
-from uhr_seg_ros.data.preparing import missing_of, Preparation, prepare
+from uhr_seg_ros.data.preparing import missing_of, Preparation, prepare, write_splits
 from uhr_seg_ros.data.published import PUBLISHED, PublishedSet
 from uhr_seg_ros.data.sample import FileSample
 
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         prepare(published, args.sources, args.prepared, done)
         missing = missing_of(published, args.prepared)
         if not missing and not done.faults:
+            write_splits(published, args.prepared)
             _check(published, args.prepared)
     warn(list(done.faults.values()))
     for split, text in missing.items():
@@ -100,15 +101,16 @@ def _check(published: PublishedSet, root: Path) -> None:
 
 def _odd_sizes(published: PublishedSet, images: Mapping[str, Sequence[FileSample]]) -> list[str]:
     odd = [
-        f'{image.name} ({image.size[1]}x{image.size[0]})'
+        (image.name, image.size, expected)
         for own in images.values()
         for image in own
-        if image.size != published.size
+        if image.size != (expected := published.size_of(image.name))
     ]
     if not odd:
         return []
-    height, width = published.size
+    height, width = odd[0][2]
+    listed = named([f'{name} ({size[1]}x{size[0]})' for name, size, _ in odd])
     return [
-        f'{len(odd)} images are not of {width}x{height} px, as published: {named(odd)}. Figures '
+        f'{len(odd)} images are not of {width}x{height} px, as published: {listed}. Figures '
         'of models that see them cannot be compared with published ones'
     ]

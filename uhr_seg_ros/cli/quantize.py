@@ -34,6 +34,7 @@ from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.interruption import note_progress, signals_held
+from uhr_seg_ros.core.progress import named_steps
 from uhr_seg_ros.core.resources import has_exact_int8
 from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.core.work_folders import draft_folder, lock_folder
@@ -104,8 +105,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
-    frames = tqdm(read_frames(args.frames, args.topic, args.every), desc='reading', unit='frame')
-    tiles = sample_tiles(frames, args.crop, TILES, SEED)
+    frames = read_frames(args.frames, args.topic, args.every)
+    shown = named_steps(frames, 'reading', frames.count, unit='frame')
+    tiles = sample_tiles(shown, args.crop, TILES, SEED)
     if len(tiles) < MIN_TILES:
         msg = (
             f'{listed(args.frames)} gives {len(tiles)} tiles of {args.crop} px, at least '
@@ -181,7 +183,7 @@ def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]
         Segmenter(draft, 'onnxruntime', options=EngineOptions(precision='fp32')) as reference,
         Segmenter(draft, 'onnxruntime', options=EngineOptions(precision='int8')) as quantized,
     ):
-        for tile in tqdm(tiles, desc='comparing'):
+        for tile in named_steps(tiles, 'comparing', unit='tile'):
             expected, found = (_logits(each, tile) for each in (reference, quantized))
             counter.add(expected, found)
     least = bundle.agreement.get('int8', AGREEMENT['int8'])

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Real aerial mosaics with labels: ``images/NAME.jpg``, ``labels/NAME.png``, ``split.json``."""
+"""Real aerial mosaics: ``images/NAME.png`` or ``.jpg``, ``labels/NAME.png``, ``split.json``."""
 
 from __future__ import annotations
 
@@ -79,11 +79,18 @@ class Aerial(Dataset):
         if not self._names[split]:
             msg = f'{self._path}: split {split!r} is empty'
             raise DataError(msg)
-        folders = self.root / 'images', self.root / 'labels'
+        labels = self.root / 'labels'
         return [
-            Files(name, folders[0] / f'{name}.jpg', folders[1] / f'{name}.png')
-            for name in self._names[split]
+            Files(name, self._image(name), labels / f'{name}.png') for name in self._names[split]
         ]
+
+    def _image(self, name: str) -> Path:
+        """Return the file of an image: a PNG as `uhr_seg prepare` writes it, or a JPEG."""
+        png, jpg = (self.root / 'images' / f'{name}.{suffix}' for suffix in ('png', 'jpg'))
+        if png.exists() and jpg.exists():
+            msg = f'{png} and {jpg} have the same name: keep one'
+            raise DataError(msg)
+        return png if png.exists() else jpg
 
     def open_sample(self, files: Files, encoding: LabelMap) -> FileSample:
         return FileSample(*files, encoding, GROUND.get(files.name))

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from uhr_seg_ros.core.atomic_io import atomic_write
+from uhr_seg_ros.core.atomic_io import atomic_write, write_json
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.progress import named_bar
@@ -30,6 +31,7 @@ from uhr_seg_ros.data.archives import Member, members, parts_of
 from uhr_seg_ros.data.dataset import named
 from uhr_seg_ros.data.pairing import find
 from uhr_seg_ros.data.published import Place, PublishedSet
+from uhr_seg_ros.data.published_parts import check_kept, PartCollection
 
 
 @dataclass
@@ -79,19 +81,22 @@ def prepare(
         draft_folder(root, '.prepare_') as draft,
         named_bar(published.name, total, unit='file') as bar,
     ):
+        mosaics = PartCollection(published, draft)
         for part in parts:
             try:
                 for member in members(part):
                     place = published.place(member.path)
                     if place is None or published.target(place) in done:
                         continue
-                    if _make(published, member, root, place, draft, found):
+                    make = partial(_make_mosaic, mosaics) if place.part else _make
+                    if make(published, member, root, place, draft, found):
                         done.add(published.target(place))
                         bar.update()
             except DataError as err:
                 if len(parts) == 1:
                     raise
                 found.faults[str(part)] = str(err)
+        found.faults = mosaics.missing() | found.faults
     if not done and not found.faults:
         msg = (
             f'{listed(sources)} holds no file of {published.name} as published: expected '
@@ -120,6 +125,35 @@ def _make(
             found.written += 1
     except DataError as err:
         found.faults[key] = str(err)
+        return False
+    found.faults.pop(key, None)
+    return True
+
+
+def _make_mosaic(
+    mosaics: PartCollection,
+    published: PublishedSet,
+    member: Member,
+    root: Path,
+    place: Place,
+    _: Path,
+    found: Preparation,
+) -> bool:
+    """Take a part, and write the mosaic once all are there; as `_make`."""
+    key = published.target(place)
+    target = root / key
+    try:
+        if target.exists():
+            check_kept(published, place, target)
+            found.kept += 1
+        else:
+            if not mosaics.add(member, place):
+                return False
+            mosaics.write(place, target)
+            found.written += 1
+    except DataError as err:
+        text = str(err)
+        found.faults[key] = text if text.startswith(str(target)) else f'{key}: {text}'
         return False
     found.faults.pop(key, None)
     return True
@@ -158,6 +192,16 @@ def _write(
     write_image(target, ids)
 
 
+def write_splits(published: PublishedSet, root: Path) -> None:
+    """Write the list of the splits where the set needs one and there is none."""
+    if not published.split_file or (root / published.split_file).exists():
+        return
+    splits: dict[str, list[str]] = {split: [] for split in published.counts}
+    for name, split in published.names.items():
+        splits[split].append(name)
+    write_json(root / published.split_file, splits)
+
+
 def missing_of(published: PublishedSet, root: Path) -> dict[str, str]:
     """
     Tell what the splits of a prepared folder lack, or have beyond what is published.
@@ -168,13 +212,15 @@ def missing_of(published: PublishedSet, root: Path) -> dict[str, str]:
     told = {}
     for split, count in published.counts.items():
         names = {name for name, own in published.names.items() if own == split}
+        # Where the splits share a folder, those of the others are there, too.
+        others = set(published.names) - names if published.split_file else set()
         texts = []
         for kind, folder, end in (
             ('images', published.layout.images, published.layout.image_end),
             ('labels', published.layout.labels, published.layout.label_end),
         ):
             place = root / folder.format(split=split)
-            there = set(find(place, (end,))) if place.is_dir() else set()
+            there = (set(find(place, (end,))) if place.is_dir() else set()) - others
             texts += [_difference(kind, there, names, count)]
         if any(texts):
             told[split] = ', '.join(filter(None, texts))

@@ -24,7 +24,7 @@ import re
 
 import numpy as np
 
-from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELED
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.image_io import read_ids, read_image
 from uhr_seg_ros.data.label_map import LabelMap
@@ -41,11 +41,13 @@ class Place:
         split: ``train``, ``val`` or ``test``.
         name: Of the image; in Cityscapes with its city, ``ulm/ulm_000000_000019``.
         is_label: Whether its values are to be turned into class ids; an image is copied.
+        part: Which part of a mosaic the file is, row by row, from 1; 0: it is whole.
     """
 
     split: str
     name: str
     is_label: bool
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,25 +59,31 @@ class PublishedSet:
         name: As in `datasets.DATASETS`.
         expected: What a source has to hold, for people.
         left_out: What is published and not used, for people; may be empty.
-        size: Height and width of every image, px.
+        size: Height and width of every image, px; or name of an image -> its own.
         counts: Split -> number of its images.
         layout: How the prepared files are called.
         place: Path inside of a source, with ``/`` -> where the file belongs; None: nowhere.
         read_labels: Reads a file of labels as class ids, (H, W) uint8.
         config: The training that it was published with, in ``config/train``.
         names: Name of an image -> its split, where the names are known.
+        split_file: Lists the names of each split where the folders do not; empty: they do.
     """
 
     name: str
     expected: str
     left_out: str
-    size: tuple[int, int]
+    size: tuple[int, int] | Mapping[str, tuple[int, int]]
     counts: Mapping[str, int]
     layout: Layout
     place: Callable[[str], Place | None]
     read_labels: Callable[[Path], np.ndarray]
     config: str
     names: Mapping[str, str] = field(default_factory=dict)
+    split_file: str = ''
+
+    def size_of(self, name: str) -> tuple[int, int]:
+        """Return height and width of an image as published, px."""
+        return self.size[name] if isinstance(self.size, Mapping) else self.size
 
     def target(self, place: Place) -> str:
         """Return where a file goes, below the root of the prepared set."""
@@ -135,12 +143,17 @@ def _read_deepglobe(path: Path) -> np.ndarray:
     codes = bits[..., 0] | bits[..., 1] << 1 | bits[..., 2] << 2
     colors = CLASS_SETS['deepglobe'].palette_bgr()[:7] >> 7
     table = {int(blue | green << 1 | red << 2): i for i, (blue, green, red) in enumerate(colors)}
-    if wrong := sorted(set(np.unique(codes).tolist()) - set(table)):
-        row, column = np.argwhere(codes == wrong[0])[0].tolist()
+    _check_colors(path, image, np.isin(codes, list(table)))
+    return LabelMap(table).decode(codes, path)
+
+
+def _check_colors(path: Path, image: np.ndarray, is_known: np.ndarray) -> None:
+    """Refuse a mask of colors, (H, W, 3) BGR, one of which is no class; names the first."""
+    if not is_known.all():
+        row, column = divmod(int(is_known.argmin()), is_known.shape[1])
         color = tuple(image[row, column, ::-1].tolist())
         msg = f'{path} has the color {color} at row {row}, column {column}, which is no class'
         raise DataError(msg)
-    return LabelMap(table).decode(codes, path)
 
 
 _CITYSCAPES_FILE = re.compile(
@@ -159,6 +172,44 @@ def _place_cityscapes(path: str) -> Place | None:
 def _read_cityscapes(path: Path) -> np.ndarray:
     """Read label ids as the ids that are trained."""
     return label_ids().decode(read_ids(path), path)
+
+
+#: Name of a mosaic -> its height and width, px; so large are its nine parts together.
+_AERIAL_SIZES = {
+    'tile4': (2538, 3297),
+    'tile6': (2514, 2577),
+    'tile7': (6184, 5450),
+    'tile8': (4438, 6447),
+    'tile2': (1632, 1528),
+    'tile5': (3174, 3378),
+}
+_AERIAL = {name: 'test' if name in ('tile2', 'tile5') else 'train' for name in _AERIAL_SIZES}
+_AERIAL_FILE = re.compile(
+    r'(?:^|/)Tile ?(\d)/(?:(images)|masks)/image_part_00([1-9])\.(?(2)jpg|png)$'
+)
+#: Colors of the masks, RGB, in the order of the classes. Those in the ``classes.json`` that is
+#: published with them are others.
+_AERIAL_COLORS = (0x3C1098, 0x8429F6, 0x6EC1E4, 0xFEDD3A, 0xE2A929)
+#: What nobody labeled is gray; along the edges of polygons, and in places of tile 8, black.
+_AERIAL_IGNORED = (0x9B9B9B, 0x000000)
+
+
+def _place_aerial(path: str) -> Place | None:
+    found = _AERIAL_FILE.search(path)
+    if found is None or (split := _AERIAL.get(name := f'tile{found[1]}')) is None:
+        return None
+    return Place(split, name, found[2] is None, int(found[3]))
+
+
+def _read_aerial(path: Path) -> np.ndarray:
+    """Read a mask of colors, exact ones."""
+    image = read_image(path)
+    codes = image.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
+    ids = np.full(codes.shape, UNLABELED, np.uint8)
+    for index, color in enumerate(_AERIAL_COLORS):
+        ids[codes == color] = index
+    _check_colors(path, image, (ids != UNLABELED) | np.isin(codes, _AERIAL_IGNORED))
+    return ids
 
 
 PUBLISHED: dict[str, PublishedSet] = {
@@ -202,6 +253,20 @@ PUBLISHED: dict[str, PublishedSet] = {
             _place_cityscapes,
             _read_cityscapes,
             'hlrc_cityscapes.yaml',
+        ),
+        PublishedSet(
+            'aerial',
+            'the archive "Semantic segmentation dataset" of Humans in the Loop, or what is in it: '
+            'Tile 4/images/image_part_001.jpg and Tile 4/masks/image_part_001.png, nine of each',
+            'tiles 1 and 3, which are in no split',
+            _AERIAL_SIZES,
+            Counter(_AERIAL.values()),
+            Layout('images', '.png', 'labels', '.png'),
+            _place_aerial,
+            _read_aerial,
+            'hlrc_s_aerial.yaml',
+            _AERIAL,
+            'split.json',
         ),
     )
 }

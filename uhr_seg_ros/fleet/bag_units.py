@@ -19,6 +19,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 import json
 import logging
@@ -125,7 +126,9 @@ def segment_chunk(tools: Tools, unit: Unit) -> Outcome:
     options, work = tools.options, unit.work
     folder = options.work / work['folder']
     part = folder / f'part_{work["number"]}_{secrets.token_hex(4)}'
-    pictures = _pictures(options)
+    segment = partial(
+        tools.segmenter, overlay=_pictures(options), refinement=options.refinement, novelty=True
+    )
     record = Record.of(unit)
     skipped: list[int] = []
     with (
@@ -139,7 +142,7 @@ def segment_chunk(tools: Tools, unit: Unit) -> Outcome:
                 continue
             try:
                 header, frame = read_frame(message, work['type'])
-                result = tools.segmenter(frame, overlay=pictures, novelty=True)
+                result = segment(frame)
             except UhrSegError as err:
                 skipped.append(index)
                 _LOG.warning('%s: frame %d left out: %s', unit.input, work['first'] + index, err)

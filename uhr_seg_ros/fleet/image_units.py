@@ -86,7 +86,9 @@ def _segment(tools: Tools, record: Record, known: dict[str, Any] | None) -> None
         record.m2_per_pixel = options.ground_resolution**2 or ground_pixel(path).m2
     results = Results(options.folder, overlay=options.overlay, mask_format=options.mask_format)
     files = results.files(record.name, image.shape[:2])
-    result = tools.segmenter(image, overlay=OverlayOptions(overlay=options.overlay), novelty=True)
+    overlay = OverlayOptions(overlay=options.overlay)
+    refinement = options.refinement
+    result = tools.segmenter(image, overlay=overlay, refinement=refinement, novelty=True)
     files.write(result.mask, result.overlay)
     written = [files.mask, *([files.overlay] if result.overlay is not None else [])]
     record.outputs = [tools.output(path) for path in written]

@@ -24,6 +24,7 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.fleet.units import digest
 from uhr_seg_ros.image_io.raster_bands import BandRules
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 #: Folder of the driver's notes and of unfinished work, inside of the output folder.
@@ -43,6 +44,7 @@ class BatchOptions:
         precision: of the engines.
         threads: of the engines of a worker; 0: one per core.
         memory_limit_mb: of the detail branch, MB; 0: no limit.
+        refine: one of `METHODS`: whether the image decides the boundaries.
         raster_memory_mb: of a worker while it segments a raster, MB.
         topic: of recordings; empty: the only likely one.
         every: 2 for every second frame of recordings, videos and images in a row.
@@ -65,6 +67,7 @@ class BatchOptions:
     precision: str = 'auto'
     threads: int = 0
     memory_limit_mb: int = 0
+    refine: str = 'none'
     raster_memory_mb: int = 2000
     topic: str = ''
     every: int = 1
@@ -100,6 +103,11 @@ class BatchOptions:
         return BandRules(bands, stretch, self.target_resolution)
 
     @property
+    def refinement(self) -> Refinement | None:
+        """That of boundaries; None leaves them."""
+        return None if self.refine == 'none' else Refinement()
+
+    @property
     def settings(self) -> str:
         """Hash of what decides how the results of an image look."""
         return digest([self.bundle_sha256, {name: getattr(self, name) for name in _DECIDE}])
@@ -133,6 +141,7 @@ _DECIDE = (
     'backend',
     'precision',
     'memory_limit_mb',
+    'refine',
     'raster_memory_mb',
     'overlay',
     'mask_format',

@@ -278,7 +278,7 @@ def _opened(
             raster.size,
             raster.read,
             own or folder,
-            BlockOptions(),
+            BlockOptions(refinement=options.refinement),
             memory_mb=options.raster_memory_mb,
             detail_mb=options.memory_limit_mb,
             tokens_folder=folder,

@@ -84,7 +84,8 @@ def _segment(tools: Tools, record: Record, frame: Frame) -> None:
     try:
         image = frame.read()
         overlay = OverlayOptions(overlay=options.overlay)
-        result = tools.segmenter(image, overlay=overlay, novelty=True)
+        refinement = options.refinement
+        result = tools.segmenter(image, overlay=overlay, refinement=refinement, novelty=True)
         files = results.files(frame.stem, image.shape[:2])
     except (UhrSegError, MemoryError, cv2.error) as err:
         record.left_out += 1

@@ -26,7 +26,7 @@ from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay.frame_sources import FrameSource, ImageFiles, read_image, RecordedTopic
 from uhr_seg_ros.replay.inputs import open_inputs
 
-__all__ = ['read_frames', 'read_image']
+__all__ = ['Frames', 'read_frames', 'read_image']
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,11 +34,26 @@ _LOG = logging.getLogger(__name__)
 _DESCRIBED = 3
 
 
-def read_frames(
-    paths: Path | Sequence[Path], topic: str = '', every: int = 1
-) -> Iterator[np.ndarray]:
+class Frames(Iterator[np.ndarray]):
     """
-    Read frames one at a time, (H, W, 3) uint8 BGR.
+    Frames one at a time, (H, W, 3) uint8 BGR.
+
+    Attributes:
+        count: how many there are, as far as their containers tell; None: nobody knows.
+    """
+
+    def __init__(self, frames: Iterator[np.ndarray], count: int | None) -> None:
+        self._frames = frames
+        self.count = count
+
+    def __next__(self) -> np.ndarray:
+        """Return the next frame."""
+        return next(self._frames)
+
+
+def read_frames(paths: Path | Sequence[Path], topic: str = '', every: int = 1) -> Frames:
+    """
+    Open inputs, whose frames are read one at a time.
 
     Args:
         paths: see `open_inputs`; what is odd about a recording is logged.
@@ -55,7 +70,11 @@ def read_frames(
     inputs = open_inputs([paths] if isinstance(paths, Path) else paths, topic, every)
     if inputs.errors:
         raise inputs.errors[0]
-    for source in inputs.sources:
+    return Frames(_frames_of(inputs.sources), inputs.count or None)
+
+
+def _frames_of(sources: Sequence[FrameSource]) -> Iterator[np.ndarray]:
+    for source in sources:
         if isinstance(source, ImageFiles):
             yield from (frame.read() for frame in source.frames())
         else:
