@@ -125,6 +125,16 @@ def test_a_full_disk_ends_the_batch(
     assert not [name for name in names if 'unfinished' in name or name.endswith('_mask.png')]
 
 
+def test_a_disk_that_becomes_read_only(
+    tiny_bundle: Path, tmp_path: Path, small_disk: SmallDisk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = small_disk.path / 'out'
+    assert batch(tiny_bundle, out, picture(tmp_path / 'a.png', RED), '--no-overlay') == 0
+    small_disk.make_read_only()
+    assert batch(tiny_bundle, out, picture(tmp_path / 'b.png', GREEN), '--no-overlay') == 2
+    assert f'output folder {out} cannot be written: Read-only file' in capsys.readouterr().err
+
+
 def test_names_that_are_not_utf_8(tiny_bundle: Path, tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b'/in\xff'))
     try:

@@ -31,7 +31,7 @@ from tiny_sets import write_set
 from uhr_seg_ros.cli.main import main
 
 #: What tells times and the run, beside the figures.
-ITS_OWN = ('seconds', 'peak_memory_mb', 'date')
+ITS_OWN = ('seconds', 'peak_memory_mb', 'date', 'commit')
 
 
 @pytest.fixture
