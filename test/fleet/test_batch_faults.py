@@ -67,7 +67,10 @@ def test_addresses_that_are_not_read(
 
 
 def test_objects_of_a_store(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """By the store of fsspec that is in memory: no network in tests."""
     fsspec = pytest.importorskip('fsspec', reason='fsspec is not installed')
@@ -82,6 +85,10 @@ def test_objects_of_a_store(
     inputs, _ = find_inputs(['memory://bucket/'], out)
     assert [each.name for each in inputs] == ['a', 'b']
     assert batch(tiny_bundle, out, 'memory://bucket') == 0
+    store.pipe('/bucket/c.png', b'no picture')
+    assert batch(tiny_bundle, out, 'memory://bucket', '--retries', 0) == 1
+    text = 'memory://bucket/c.png is left out: memory://bucket/c.png cannot be read: '
+    assert text in capsys.readouterr().err
 
 
 def test_options_that_contradict_each_other(
