@@ -141,8 +141,11 @@ class EvaluationTools(Tools[EvaluationOptions]):
 
         """
         if name not in self.images:
-            msg = f'{self.worker}: image {name} of split {self.options.split} cannot be opened'
-            raise DataError(f'{msg} in {self.options.root}: all workers need the same data set')
+            msg = (
+                f'image {name} of {self.options.root} cannot be opened on {self.worker}: all '
+                'workers need the same data set at the same place'
+            )
+            raise DataError(msg)
         return self.images[name]
 
     def close(self) -> None:
