@@ -67,7 +67,10 @@ def test_addresses_that_are_not_read(
 
 
 def test_objects_of_a_store(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """By the store of fsspec that is in memory: no network in tests."""
     fsspec = pytest.importorskip('fsspec', reason='fsspec is not installed')
@@ -82,6 +85,10 @@ def test_objects_of_a_store(
     inputs, _ = find_inputs(['memory://bucket/'], out)
     assert [each.name for each in inputs] == ['a', 'b']
     assert batch(tiny_bundle, out, 'memory://bucket') == 0
+    store.pipe('/bucket/c.png', b'no picture')
+    assert batch(tiny_bundle, out, 'memory://bucket', '--retries', 0) == 1
+    text = 'memory://bucket/c.png is left out: memory://bucket/c.png cannot be read: '
+    assert text in capsys.readouterr().err
 
 
 def test_options_that_contradict_each_other(
@@ -123,6 +130,16 @@ def test_a_full_disk_ends_the_batch(
     small_disk.make_room()
     names = [path.name for path in small_disk.path.rglob('*') if path.is_file()]
     assert not [name for name in names if 'unfinished' in name or name.endswith('_mask.png')]
+
+
+def test_a_disk_that_becomes_read_only(
+    tiny_bundle: Path, tmp_path: Path, small_disk: SmallDisk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = small_disk.path / 'out'
+    assert batch(tiny_bundle, out, picture(tmp_path / 'a.png', RED), '--no-overlay') == 0
+    small_disk.make_read_only()
+    assert batch(tiny_bundle, out, picture(tmp_path / 'b.png', GREEN), '--no-overlay') == 2
+    assert f'output folder {out} cannot be written: Read-only file' in capsys.readouterr().err
 
 
 def test_names_that_are_not_utf_8(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from rasters import bands_of, colored, write_raster
 from tiny_bundle import SMALL_MB
 
 from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.image_io.georeference import m2_per_square_degree
 
 pytest.importorskip('rasterio', reason='rasters are read by rasterio')
 
@@ -56,6 +58,39 @@ def test_rows_by_themselves_give_the_same_map(
     kinds = [json.loads(line)['kind'] for line in lines]
     assert kinds.count('tokens') > 2 and kinds.count('rows') == 3
     assert not list((out / '.uhr_seg_batch' / 'work').iterdir())
+
+
+def test_maps_of_several_coordinate_systems(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Each keeps its own, and its areas are square meters, whatever its unit of length is."""
+    import rasterio
+
+    turn = rasterio.transform.from_origin
+    systems = {
+        'meters': ('EPSG:32632', turn(5e5, 5e6, 0.5, 0.5), 0.25),
+        'feet': ('EPSG:2263', turn(1e6, 2e5, 2, 2), (2 * 1200 / 3937) ** 2),
+        'degrees': ('EPSG:4326', turn(9, 45, 1e-5, 1e-5), 1e-10 * m2_per_square_degree(45)),
+        'nowhere': (None, None, 0.0),
+    }
+    paths = []
+    for name, (crs, transform, _) in systems.items():
+        path = tmp_path / f'{name}.vrt'
+        tif = tmp_path / 'tiles' / f'{name}.tif'
+        tif.parent.mkdir(exist_ok=True)
+        write_raster(tif, bands_of(colored(64, 64)), crs=crs, transform=transform)
+        rasterio.shutil.copy(str(tif), str(path), driver='VRT')  # a map even without a place
+        paths.append(path)
+    out = tmp_path / 'out'
+    assert run('batch', tiny_bundle, out, *paths, '--workers', 1) == 0
+    with (out / 'summary.csv').open(newline='') as file:
+        rows = {row['image']: row for row in csv.DictReader(file)}
+    for name, (crs, transform, m2) in systems.items():
+        with rasterio.open(out / f'{name}_mask.tif') as mask:
+            assert mask.crs == (crs and rasterio.CRS.from_user_input(crs))
+            assert transform is None or mask.transform == transform
+        found = rows[name]['m2_per_pixel']
+        assert float(found or 0) == pytest.approx(m2, rel=1e-4), name
+    page = (out / 'summary.html').read_text()
+    assert all(crs in page for crs, _, _ in systems.values() if crs)
 
 
 def test_a_tiff_without_a_place_is_an_image(

@@ -17,14 +17,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+import weakref
 
 import numpy as np
 import pytest
 from rasters import colored
 
+from uhr_seg_ros.backends.fixed_sizes import Sizes
+from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeEngine
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.image_io.rasters import RasterWindow
-from uhr_seg_ros.pipelines.outputs import CheckedGraphs
 from uhr_seg_ros.pipelines.raster_blocks import (
     BlockOptions,
     DEFAULT_RASTER_MEMORY_MB,
@@ -112,21 +114,22 @@ def test_sides_of_windows_by_memory(tiny_bundle: Path) -> None:
             window_side(segmenter, (40_000, 40_000), 100, 768)
 
 
-def test_the_semantic_branch_leaves_its_memory_to_the_tiles(
-    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, bool] = {}
-    run = CheckedGraphs.run
-
-    def noted(self: CheckedGraphs, graph: str, *words: object) -> dict[str, np.ndarray]:
-        seen[graph] = self._engines[graph].keeps_memory
-        return run(self, graph, *words)
-
-    monkeypatch.setattr(CheckedGraphs, 'run', noted)
-    image = colored(64, 96)
+def test_the_semantic_branch_leaves_its_memory_to_the_tiles(tiny_bundle: Path) -> None:
+    """It runs for the size that comes, in a session that goes, and with it what it has taken."""
+    image = colored(640, 960)
     with Segmenter(tiny_bundle, 'onnxruntime') as segmenter:
         pipeline = segmenter.pipeline
         assert isinstance(pipeline, TwoBranch)
+        engine = pipeline._graphs._engines['semantic']
+        assert isinstance(engine, OnnxRuntimeEngine)
+        opened, sizes, sessions = engine._open_for, [], [weakref.ref(engine._session)]
+
+        def noted(chosen: Sizes) -> None:
+            opened(chosen)
+            sizes.append(dict(chosen))
+            sessions.append(weakref.ref(engine._session))
+
+        engine._open_for = noted  # type: ignore[method-assign]
         pipeline.tokens_of(pipeline.low_res(image))
-        pipeline.detail_of(image, (64, 96))
-    assert seen == {'semantic': False, 'detail': True}
+        assert [len(each) for each in sizes] == [2, 0]
+        assert [each() is None for each in sessions] == [True, True, False]

@@ -79,6 +79,10 @@ class Engine(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Give back what earlier runs took; a back end may keep what it needs for the next one."""
+        ...
+
     def close(self) -> None:
         """Free the memory; the engine is not used afterwards."""
         ...

@@ -195,6 +195,12 @@ class OnnxRuntimeEngine:
             raise error_of_runtime(msg) from err
         return dict(zip(outputs, arrays, strict=True))
 
+    def forget(self) -> None:
+        """Open another session on the CPU; elsewhere that takes longer than it is worth."""
+        if self._provider is CPU:
+            with self._lock:
+                self._open_for(ANY)
+
     def close(self) -> None:
         """Free the memory of the session."""
         del self._session

@@ -34,21 +34,15 @@ from uhr_seg_ros.cli.arguments import (
 )
 from uhr_seg_ros.cli.band_arguments import add_band_arguments, chosen_bands
 from uhr_seg_ros.cli.segment_frames import complain
+from uhr_seg_ros.cli.worker_arguments import add_workers, check_workers, open_pool
 from uhr_seg_ros.core.bundle import load_bundle
-from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.gpu import find_gpu, GpuUnavailableError
-from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.fleet.driver import Batch, run_batch
 from uhr_seg_ros.fleet.inputs import find_inputs
 from uhr_seg_ros.fleet.options import BatchOptions
-from uhr_seg_ros.fleet.pools import OwnProcess, Pool
-from uhr_seg_ros.fleet.processes import Processes
 from uhr_seg_ros.pipelines.raster_blocks import DEFAULT_RASTER_MEMORY_MB
 from uhr_seg_ros.reports.class_areas import check_summary
 from uhr_seg_ros.reports.result_files import check_names, FORMATS, Results
-
-LOCAL, RAY = 'local', 'ray'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,39 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         help='made if absent; with Ray a folder that all nodes see',
     )
-    parser.add_argument(
-        '--on',
-        choices=(LOCAL, RAY),
-        default=LOCAL,
-        help='processes of this machine, or actors of a Ray cluster (default: local)',
-    )
-    parser.add_argument(
-        '--address',
-        default='',
-        metavar='HOST:PORT',
-        help='of a Ray cluster that runs; auto: the one of this machine (default: one of its own '
-        'for this run)',
-    )
-    parser.add_argument(
-        '--workers',
-        type=parse_count,
-        metavar='N',
-        help='processes, or actors (default: as many as the cores allow)',
-    )
-    parser.add_argument(
-        '--cpus-per-worker',
-        type=parse_count,
-        default=1,
-        metavar='N',
-        help='cores of a worker, which has as many threads (default: 1)',
-    )
-    parser.add_argument(
-        '--gpus-per-worker',
-        type=_parse_gpus,
-        default=0.0,
-        metavar='N',
-        help='GPUs of an actor, also a part such as 0.5 (default: 0)',
-    )
+    add_workers(parser)
     add_bundle(parser, default=DEFAULT_BUNDLE)
     add_topic(parser)
     add_every(parser)
@@ -110,13 +72,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='frames of a unit, or so many times 8 megapixels of a raster: what a worker that is '
         'killed loses at most (default: 32)',
-    )
-    parser.add_argument(
-        '--retries',
-        type=_parse_retries,
-        default=2,
-        metavar='N',
-        help='so many times what failed is tried again (default: 2)',
     )
     parser.add_argument(
         '--cache',
@@ -158,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet; returns 1 when some of it could not be, else 0."""
     bundle = load_bundle(args.bundle)
-    _check(args)
+    check_workers(args)
     rules = chosen_bands(args, bundle)
     options = BatchOptions(
         output=os.path.abspath(args.output),
@@ -191,49 +146,10 @@ def run(args: argparse.Namespace) -> int:
         results = Results(args.output, overlay=options.overlay, mask_format=options.mask_format)
         check_names(((Path(each.place), each.name) for each in inputs), results)
         check_summary(args.output)
-        batch = run_batch(options, inputs, lambda: _pool(args, options), complain)
+        batch = run_batch(options, inputs, lambda: open_pool(args, options.as_dict()), complain)
     _tell(batch, args.output, len(errors))
     counts = batch.counts
     return 1 if errors or counts.failed or counts.left_out else 0
-
-
-def _check(args: argparse.Namespace) -> None:
-    """Refuse options that contradict each other."""
-    if args.on == RAY:
-        return
-    for name in ('address', 'gpus_per_worker'):
-        if getattr(args, name):
-            msg = f'--{name.replace("_", "-")} has no effect without --on {RAY}'
-            raise ConfigError(msg)
-
-
-def _pool(args: argparse.Namespace, options: BatchOptions) -> Pool:
-    if args.on == RAY:
-        from uhr_seg_ros.fleet.ray_pool import RayActors
-
-        return RayActors(
-            options.as_dict(),
-            args.workers,
-            address=args.address,
-            cpus=args.cpus_per_worker,
-            gpus=args.gpus_per_worker,
-        )
-    workers = args.workers or _workers_here(args)
-    if workers == 1:
-        return OwnProcess(options.as_dict())
-    return Processes(options.as_dict(), workers)
-
-
-def _workers_here(args: argparse.Namespace) -> int:
-    """Return how many workers this machine has cores for; a GPU is for one."""
-    if args.backend in ('auto', 'tensorrt'):
-        try:
-            find_gpu()
-        except GpuUnavailableError:
-            pass
-        else:
-            return 1
-    return max(1, available_cores() // args.cpus_per_worker)
 
 
 def _tell(batch: Batch, output: Path, unreadable: int) -> None:
@@ -245,21 +161,3 @@ def _tell(batch: Batch, output: Path, unreadable: int) -> None:
     texts += [f'{counts.left_out} frames or blocks left out'] if counts.left_out else []
     texts += [f'{counts.earlier} done before'] if counts.earlier else []
     print(f'{", ".join(texts)}: {output}')
-
-
-def _parse_gpus(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 16.0:
-        msg = f'{text!r} is no number of GPUs: expected 0 to 16, such as 0.5'
-        raise argparse.ArgumentTypeError(msg)
-    return value
-
-
-def _parse_retries(text: str) -> int:
-    if not text.isdecimal() or int(text) > 100:
-        msg = f'{text!r} is no number of retries: expected 0 to 100'
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)

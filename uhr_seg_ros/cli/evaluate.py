@@ -17,14 +17,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
+import os
 from pathlib import Path
 import resource
 from typing import Any
 
-from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.host import describe_run, write_results
 from uhr_seg_ros.cli.arguments import (
     add_backend,
@@ -40,6 +39,12 @@ from uhr_seg_ros.cli.arguments import (
 from uhr_seg_ros.cli.backend_line import show_backend
 from uhr_seg_ros.cli.band_arguments import add_band_arguments, chosen_bands
 from uhr_seg_ros.cli.dataset_argument import add_dataset, given_name, given_split, open_given
+from uhr_seg_ros.cli.worker_arguments import (
+    add_workers,
+    check_workers,
+    open_pool,
+    WORKER_OPTIONS,
+)
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
@@ -47,21 +52,21 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.progress import named_steps
 from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.dataset import Dataset
-from uhr_seg_ros.data.sample import Sample
-from uhr_seg_ros.evaluation.block import MemmapMask
+from uhr_seg_ros.data.sample import FileSample
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.gallery import Gallery
 from uhr_seg_ros.evaluation.gate import check_gate_classes, describe, gate, passes
-from uhr_seg_ros.evaluation.labels import evaluated_images, IgnoreClasses
-from uhr_seg_ros.evaluation.predictor import Predictor
+from uhr_seg_ros.evaluation.labels import evaluated_images
+from uhr_seg_ros.evaluation.measuring import Engines, open_measurer
 from uhr_seg_ros.evaluation.settings import BRANCHES, EvaluationSettings, MODES, settings_for
 from uhr_seg_ros.evaluation.tta import VIEWS
-from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.fleet.evaluation import evaluate_in_units
+from uhr_seg_ros.fleet.evaluation_units import EvaluationOptions
 from uhr_seg_ros.pipelines.refinement.refine import Refinement
-from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports import evaluation_report
 from uhr_seg_ros.reports.evaluation_console import show
 
@@ -85,16 +90,10 @@ TILES = (
     Mode('--tile', '--against-whole', lambda given: given.tile is not None),
     Mode('', ''),
 )
-
-
-@dataclass(frozen=True)
-class Engines:
-    """Back end, precision and threads, as `Segmenter` takes them; verbose: see `show_backend`."""
-
-    backend: str = 'onnxruntime'
-    precision: str = 'auto'
-    threads: int = 0
-    verbose: bool = False
+UNITS = (
+    Mode('--output', WORKER_OPTIONS, lambda given: given.output is not None),
+    Mode('', '--report'),  # pictures stay where they are made
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -179,6 +178,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='compare errors that are dangerous with their limits: exit code 1 if one is broken',
     )
     add_threads(parser)
+    units = parser.add_argument_group('large sets: every image is measured by itself')
+    units.add_argument(
+        '--output',
+        type=Path,
+        metavar='DIR',
+        help='for the counts of every image, made if absent: the same command goes on where it '
+        'stopped, and several workers may measure; with Ray a folder that all nodes see',
+    )
+    add_workers(units)
     add_verbose(parser)
     add_json(parser)
     parser.add_argument(
@@ -188,7 +196,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image, measure it and print the figures."""
-    refuse_without_effect(args, REFINING, TILES)
+    refuse_without_effect(args, REFINING, TILES, UNITS)
+    check_workers(args)
     chosen = {name: getattr(args, name) for name in EvaluationSettings.__dataclass_fields__}
     chosen['against_whole'] = args.against_whole or None
     name = given_name(args)
@@ -202,12 +211,12 @@ def run(args: argparse.Namespace) -> int:
         check_gate_classes(bundle.classes.names)
     split = given_split(args, dataset)
     images = evaluated_images(dataset, split)
-    # Every image comes once: room for one with its labels, and no need to keep those before it.
-    room = 4 * max(image.size[0] * image.size[1] for image in images)
     gallery = Gallery(bundle.classes) if args.report else None
-    engines = Engines(args.backend, args.precision, args.threads, args.verbose)
-    with image_io.cache.limited(room):
-        figures = evaluate(bundle, dataset, images, settings, engines, gallery)
+    results = Evaluator(len(bundle.classes), StageClock())
+    if args.output is None:
+        spent = _measure_here(args, bundle, dataset, images, settings, results, gallery)
+    else:
+        spent = _measure_in_units(args, bundle, dataset, split, images, settings, results)
     content = {
         'bundle': bundle.name,
         'sha256': {name: graph.sha256 for name, graph in bundle.graphs.items()},
@@ -218,7 +227,8 @@ def run(args: argparse.Namespace) -> int:
         **dataset.rules.fields(),
         'ignored': [bundle.classes.names[index] for index in dataset.ignored],
         'settings': asdict(settings),
-        **figures,
+        **spent,
+        **Figures(bundle.classes.names, dataset.ignored, dataset.reported).of(results),
         **describe_run(),
     }
     rows = gate(content) if args.gate else []
@@ -234,70 +244,66 @@ def run(args: argparse.Namespace) -> int:
     return PASSED if not args.gate or passes(rows) else BROKEN
 
 
-def evaluate(
+def _measure_here(
+    args: argparse.Namespace,
     bundle: Bundle,
     dataset: Dataset,
-    images: Sequence[Sample],
+    images: Sequence[FileSample],
     settings: EvaluationSettings,
-    engines: Engines,
-    gallery: Gallery | None = None,
+    results: Evaluator,
+    gallery: Gallery | None,
 ) -> dict[str, Any]:
-    """
-    Segment images and measure them.
-
-    Args:
-        bundle: The model.
-        dataset: Tells which labels are left out and what is reported.
-        images: Labelled images of that set.
-        settings: How they are segmented.
-        engines: What runs the graphs.
-        gallery: Gets pictures.
-
-    Returns:
-        The figures, and `provenance`, `seconds` and `peak_memory_mb`.
-
-    Raises:
-        UhrSegError: An image cannot be read or segmented.
-    """
-    clock = StageClock()
-    results = Evaluator(len(bundle.classes), clock)
+    """Measure images one after the other, with pictures where they are wanted."""
+    engines = Engines(args.backend, args.precision, args.threads)
+    # Every image comes once: room for one with its labels, and no need to keep those before it.
+    room = 4 * max(image.size[0] * image.size[1] for image in images)
     measured = 0
     with (
-        _predictor(bundle, settings, engines) as (predictor, segmenter),
+        image_io.cache.limited(room),
+        open_measurer(bundle, settings, engines) as measurer,
         note_progress(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
     ):
-        for whole in named_steps(images, 'evaluating', unit='image'):
-            image = IgnoreClasses(whole, dataset.ignored)
-            with MemmapMask(image.size) as mask:
-                with clock.stage('segmenting'):
-                    predictor.predict(image, mask, results.seams)
-                results.add(image, mask, gallery)
-                if gallery is not None:
-                    with clock.stage('pictures'):
-                        gallery.end_image(image, mask)
+        segmenter = measurer.segmenter
+        show_backend(segmenter.provenance, segmenter.fallback, verbose=args.verbose)
+        for image in named_steps(images, 'evaluating', unit='image'):
+            measurer.measure(image, dataset, results, gallery)
             measured += 1
     return {
         'provenance': segmenter.provenance,
-        'seconds': {name: round(time / 1e3, 3) for name, time in clock.times.items()},
+        'seconds': results.seconds,
         'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        **Figures(bundle.classes.names, dataset.ignored, dataset.reported).of(results),
     }
 
 
-@contextmanager
-def _predictor(
-    bundle: Bundle, settings: EvaluationSettings, engines: Engines
-) -> Iterator[tuple[Predictor, Segmenter]]:
-    limits = TilingOptions(tile=settings.tile)
-    options = EngineOptions(threads=engines.threads, precision=engines.precision)
-    with Segmenter(bundle, engines.backend, limits, options=options) as segmenter:
-        show_backend(segmenter.provenance, segmenter.fallback, verbose=engines.verbose)
-        if not settings.against_whole:
-            yield Predictor(segmenter, settings, limits), segmenter
-            return
-        unlimited = TilingOptions(memory_limit_mb=0)
-        with Segmenter(bundle, engines.backend, unlimited, options=options) as whole:
-            yield Predictor(segmenter, settings, limits, whole), segmenter
+def _measure_in_units(
+    args: argparse.Namespace,
+    bundle: Bundle,
+    dataset: Dataset,
+    split: str,
+    images: Sequence[FileSample],
+    settings: EvaluationSettings,
+    results: Evaluator,
+) -> dict[str, Any]:
+    """Let workers measure what no earlier run has."""
+    engines = Engines(args.backend, args.precision, args.threads or args.cpus_per_worker)
+    options = EvaluationOptions(
+        output=os.path.abspath(args.output),
+        bundle=str(bundle.path.absolute()),
+        bundle_sha256=bundle.sha256,
+        dataset=given_name(args),
+        root=os.path.abspath(args.root),
+        split=split,
+        rules=dataset.rules.fields(),
+        settings=asdict(settings),
+        engines=asdict(engines),
+        retries=args.retries,
+    )
+    with lock_folder(args.output):
+        spent = evaluate_in_units(
+            options, images, lambda: open_pool(args, options.as_dict()), results
+        )
+    show_backend(spent['provenance'], '', verbose=args.verbose)
+    return spent
 
 
 def _check_classes(bundle: Bundle, dataset: Dataset) -> None:

@@ -51,7 +51,8 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     'cache prune': ('', '--keep-mb 2000'),
     'evaluate': (
         '--bundle run/bundle --root my_images',
-        '--bundle hlrc_cityscapes --dataset cityscapes --root CITYSCAPES --split val --tta',
+        '--bundle hlrc_cityscapes --dataset cityscapes --root CITYSCAPES --split val '
+        '--output counts --workers 4',
     ),
     'prepare': (
         'inria NEW2-AerialImageDataset.zip InriaAerial',

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 import sys
@@ -37,7 +38,7 @@ from uhr_seg_ros.image_io.raster_files import raster_driver, rasterio_or_error
 from uhr_seg_ros.image_io.raster_polygons import write_polygons
 from uhr_seg_ros.image_io.raster_writing import MapForm, WorkMap
 from uhr_seg_ros.image_io.rasters import Raster
-from uhr_seg_ros.pipelines.raster_blocks import BlockEngine, BlockOptions
+from uhr_seg_ros.pipelines.raster_blocks import Block, BlockEngine, BlockOptions, BlockResult
 from uhr_seg_ros.pipelines.raster_engine import choose_engine, mask_form
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.class_areas import count_pixels, ImageAreas
@@ -198,25 +199,38 @@ class RasterSegmentation:
             shade = MapForm(size, 'uint8', None, resampling='AVERAGE', **placed)
             confidence = WorkMap(work.folder / 'confidence.tif', shade, resume)
         preview = Preview(work.folder, raster.size, dtype) if self._options.overlay else None
-        with named_bar(raster.path.name, len(engine.blocks), unit='block') as bar:
+
+        def finish(block: Block, result: BlockResult, damaged: set[tuple[int, int]]) -> None:
+            ids = raster.enlarged(result.mask, block.rows, block.columns)
+            mask.write(*ids)
+            if confidence is not None and result.confidence is not None:
+                confidence.write(*raster.enlarged(result.confidence, block.rows, block.columns))
+            if preview is not None:
+                preview.add(block, result)
+            work.add(block, count_pixels(ids[0], len(classes)), result.novelty, damaged)
+            engine.done(block)
+
+        with (
+            named_bar(raster.path.name, len(engine.blocks), unit='block') as bar,
+            ThreadPoolExecutor(1, 'blocks') as beside,
+        ):
             prepare(bar.refresh)
+            finishing: Future[None] | None = None
             for block in engine.blocks:
                 # What follows the last one, the overlay and the COG, has its memory.
                 self._segmenter.keep_memory(block is not engine.blocks[-1])
-                if block not in work:
+                if block in work:
+                    engine.done(block)
+                else:
                     before = set(raster.damaged)
                     result = engine.run(block)
-                    ids = raster.enlarged(result.mask, block.rows, block.columns)
-                    mask.write(*ids)
-                    if confidence is not None and result.confidence is not None:
-                        values = raster.enlarged(result.confidence, block.rows, block.columns)
-                        confidence.write(*values)
-                    if preview is not None:
-                        preview.add(block, result)
-                    pixels = count_pixels(ids[0], len(classes))
-                    work.add(block, pixels, result.novelty, raster.damaged - before)
-                engine.done(block)
+                    if finishing is not None:
+                        finishing.result()
+                    # While the next one is read and its graphs run.
+                    finishing = beside.submit(finish, block, result, raster.damaged - before)
                 bar.update()
+            if finishing is not None:
+                finishing.result()
         self._segmenter.keep_memory(True)
         trim_heap()
         if preview is not None:

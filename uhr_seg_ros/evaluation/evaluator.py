@@ -70,6 +70,7 @@ class Evaluator:
         objects: Recall of objects by size.
         seams: What happens along the seams.
         images: What every image came to.
+        clock: Has the times of the parts.
     """
 
     def __init__(self, classes: int, clock: StageClock) -> None:
@@ -80,7 +81,7 @@ class Evaluator:
         self.objects = ObjectRecall(classes)
         self.seams = Seams()
         self.images: list[ImageFigures] = []
-        self._clock = clock
+        self.clock = clock
         self._metrics: tuple[tuple[str, Metric], ...] = (
             *(('boundary IoU', metric) for metric in self.boundary_ious),
             ('boundary F', self.boundary_f),
@@ -88,6 +89,11 @@ class Evaluator:
             ('object recall', self.objects),
             ('seams', self.seams),
         )
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What the parts took."""
+        return {name: round(time / 1e3, 3) for name, time in self.clock.times.items()}
 
     def add(
         self,
@@ -109,24 +115,24 @@ class Evaluator:
         margin = max(metric.margin(image.size) for _, metric in self._metrics)
 
         def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
-            with self._clock.stage('reading'):
+            with self.clock.stage('reading'):
                 return image.read_labels(window), mask.read(window)
 
         for block in blocks_of(image.size, margin, read, side):
             self._count(block, matrix)
             if gallery is not None:
-                with self._clock.stage('pictures'):
+                with self.clock.stage('pictures'):
                     gallery.add(block, image)
         for name, metric in self._metrics:
-            with self._clock.stage(name):
+            with self.clock.stage(name):
                 metric.end_image()
         self.matrix.counts += matrix.counts
         figures = matrix.mean_iou(), matrix.accuracy()
         self.images.append(ImageFigures(image.name, image.size, *figures))
 
     def _count(self, block: Block, matrix: ConfusionMatrix) -> None:
-        with self._clock.stage('confusion'):
+        with self.clock.stage('confusion'):
             matrix.add(block.part(block.labels), block.part(block.mask))
         for name, metric in self._metrics:
-            with self._clock.stage(name):
+            with self.clock.stage(name):
                 metric.add(block.within(metric.margin(block.size)))

@@ -21,6 +21,7 @@ import tempfile
 
 import numpy as np
 
+from uhr_seg_ros.core.mapped_files import reserve
 from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.block import MemmapMask, Window
 from uhr_seg_ros.evaluation.fixed_share import FixedShare
@@ -158,4 +159,7 @@ def _if_cut(grid: Grid) -> Grid | None:
 
 
 def _zeros_on_disk(shape: tuple[int, ...]) -> np.ndarray:
-    return np.memmap(tempfile.TemporaryFile(prefix='uhr_seg_sums_'), np.float32, 'w+', shape=shape)
+    file = tempfile.TemporaryFile(prefix='uhr_seg_sums_')
+    sums = np.memmap(file, np.float32, 'w+', shape=shape)
+    reserve(file.fileno())
+    return sums

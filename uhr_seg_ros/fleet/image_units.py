@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -37,12 +38,29 @@ IMAGE = 'image'
 
 def segment_images(tools: Tools, unit: Unit) -> Outcome:
     """
-    Segment the images of a shard; those that fail are tried again when the others are done.
+    Segment the images of a shard.
 
     Args:
         tools: of the worker.
-        unit: `work['images']` lists `input`, `name`, `slot`, `fingerprint` and `known` of each;
-            that is content and outputs as an earlier run has noted them, or nothing.
+        unit: see `try_images`; `known` of each image is content and outputs as an earlier run has
+            noted them, or nothing.
+
+    """
+    return try_images(tools, unit, IMAGE, lambda record, known: _segment(tools, record, known))
+
+
+def try_images(
+    tools: Tools, unit: Unit, kind: str, do: Callable[[Record, dict[str, Any] | None], object]
+) -> Outcome:
+    """
+    Do the images of a shard; those that fail are tried again when the others are done.
+
+    Args:
+        tools: of the worker.
+        unit: `work['images']` lists `input`, `name` and `slot`, and may have `fingerprint` and
+            `known`, of each.
+        kind: of the records.
+        do: does an image, and completes its record.
 
     """
     outcome = Outcome()
@@ -51,16 +69,16 @@ def segment_images(tools: Tools, unit: Unit) -> Outcome:
         failed = []
         for image in waiting:
             record = Record(
-                IMAGE,
+                kind,
                 image['input'],
                 image['name'],
                 slot=image['slot'],
-                fingerprint=image['fingerprint'],
+                fingerprint=image.get('fingerprint', ''),
                 attempts=attempt,
             )
             try:
                 with tools.timed(record):
-                    _segment(tools, record, image['known'])
+                    do(record, image.get('known'))
             except (UhrSegError, MemoryError, cv2.error) as err:
                 record.status = FAILED
                 record.reason = str(err).strip() or 'out of memory'

@@ -32,6 +32,7 @@ from uhr_seg_ros.core.atomic_io import atomic_write, write_bytes, write_text
 from uhr_seg_ros.core.classes import mask_dtype
 from uhr_seg_ros.core.errors import ConfigError, ImageError, RecordingError
 from uhr_seg_ros.core.image_writing import encode_image
+from uhr_seg_ros.core.mapped_files import new_mapped
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.fleet.fingerprints import content_of
 from uhr_seg_ros.fleet.image_units import IMAGE
@@ -237,7 +238,7 @@ def _run(
     ]
     top, bottom = placed[0][0], placed[1][1]
     shape = bottom - top, raster.file_size[1]
-    values = np.lib.format.open_memmap(path, 'w+', dtype, shape)
+    values = new_mapped(path, dtype, shape)
     counts = np.zeros(classes, np.int64)
     for block in blocks:
         result = engine.run(block)

@@ -25,7 +25,7 @@ import re
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from uhr_seg_ros.core.errors import ConfigError, RecordingError
+from uhr_seg_ros.core.errors import ConfigError, RecordingError, UhrSegError
 from uhr_seg_ros.fleet.units import digest
 
 #: What an address may begin with -> package that fsspec needs for it.
@@ -103,7 +103,13 @@ def downloaded(url: str, cache: str = '') -> Iterator[Path]:
         except Exception as err:  # of whatever library the store has
             msg = f'{url} cannot be read: {_reason(err)}'
             raise RecordingError(msg) from err
-        yield path
+        try:
+            yield path
+        except UhrSegError as err:  # of the copy, which nobody knows
+            text = str(err)
+            if str(path) not in text:
+                raise
+            raise type(err)(text.replace(str(path), url)) from err
 
 
 def _open_store(url: str) -> Any:

@@ -16,32 +16,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 import os
 from pathlib import Path
 import socket
 from time import perf_counter, process_time, time
+from typing import Any, Generic, Protocol, TypeVar
 
 from uhr_seg_ros.fleet.options import BatchOptions
 from uhr_seg_ros.fleet.units import Record
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 
+class JobOptions(Protocol):
+    """What the options of every job tell."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the results."""
+        ...
+
+    @property
+    def retries(self) -> int:
+        """So many times what failed is tried again."""
+        ...
+
+    @property
+    def bundle_sha256(self) -> str:
+        """Of the model.yaml of the driver's bundle."""
+        ...
+
+
+Options = TypeVar('Options', bound=JobOptions)
+
+
 @dataclass
-class Tools:
+class Tools(Generic[Options]):
     """
     A worker's model and options.
 
     Attributes:
-        options: of the batch.
+        options: of the batch, or whatever the job is.
         segmenter: with the bundle, opened once.
         worker: name of the worker for people: host and process.
 
     """
 
-    options: BatchOptions
+    options: Options
     segmenter: Segmenter
     worker: str = field(default_factory=lambda: f'{socket.gethostname()}:{os.getpid()}')
 
@@ -62,3 +85,13 @@ class Tools:
         record.seconds = round(perf_counter() - start, 4)
         record.finished = round(time(), 3)
         record.worker, record.backend = self.worker, self.segmenter.backend
+
+    def close(self) -> None:
+        """Free the memory of the model."""
+        self.segmenter.close()
+
+
+def open_batch(options: Mapping[str, Any]) -> Tools[BatchOptions]:
+    """Open what units of a batch need, of its options as a dict."""
+    chosen = BatchOptions(**options)
+    return Tools(chosen, chosen.open_segmenter())

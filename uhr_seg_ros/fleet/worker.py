@@ -24,11 +24,13 @@ from typing import Any
 import cv2
 
 from uhr_seg_ros.core.errors import ConfigError, UhrSegError
-from uhr_seg_ros.fleet.options import BatchOptions
 from uhr_seg_ros.fleet.tools import Tools
 from uhr_seg_ros.fleet.units import Outcome, Unit
 
 Handler = Callable[[Tools, Unit], Outcome]
+
+#: Job, which the options name unless it is the first -> what opens the tools for it.
+JOBS = {'batch': 'tools:open_batch', 'evaluation': 'evaluation_units:EvaluationTools'}
 
 #: Kind of unit -> where its handler is; recordings and rasters need packages of their own.
 HANDLERS = {
@@ -42,6 +44,7 @@ HANDLERS = {
     'tokens': 'raster_units:compute_tokens',
     'rows': 'raster_units:segment_rows',
     'raster': 'raster_units:join_raster',
+    'measure': 'evaluation_units:measure_images',
 }
 #: What no other unit would get around either.
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -52,7 +55,7 @@ class Worker:
     Does units; what goes wrong in one is an answer, not the end of the worker.
 
     Args:
-        options: `BatchOptions` as a dict, so that a driver of another process can hand it over.
+        options: of the job as a dict, so that a driver of another process can hand them over.
 
     Raises:
         ConfigError: the bundle here is another one than that of the driver.
@@ -61,12 +64,12 @@ class Worker:
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        chosen = BatchOptions(**options)
-        segmenter = chosen.open_segmenter()
-        self.tools = Tools(chosen, segmenter)
-        if segmenter.bundle.sha256 != chosen.bundle_sha256:
+        values = dict(options)
+        self.tools: Tools = _named(JOBS[values.pop('job', 'batch')])(values)
+        bundle = self.tools.segmenter.bundle
+        if bundle.sha256 != self.tools.options.bundle_sha256:
             msg = (
-                f'{segmenter.bundle.path} on {self.tools.worker} is another bundle than that of '
+                f'{bundle.path} on {self.tools.worker} is another bundle than that of '
                 'the driver: put the same into the same place on all nodes'
             )
             raise ConfigError(msg)
@@ -78,7 +81,8 @@ class Worker:
     def do(self, unit: Unit) -> Outcome:
         """Do a unit."""
         try:
-            return _handler(unit.kind)(self.tools, unit)
+            handler: Handler = _named(HANDLERS[unit.kind])
+            return handler(self.tools, unit)
         except OSError as err:
             place = f'{err.filename}: ' if err.filename else ''
             reason = f'{place}{err.strerror or err}'
@@ -90,9 +94,10 @@ class Worker:
 
     def close(self) -> None:
         """Free the memory of the model."""
-        self.tools.segmenter.close()
+        self.tools.close()
 
 
-def _handler(kind: str) -> Handler:
-    module, _, name = HANDLERS[kind].partition(':')
+def _named(place: str) -> Any:
+    """Import what a table names as `module:name` of this room."""
+    module, _, name = place.partition(':')
     return getattr(import_module(f'{__package__}.{module}'), name)

@@ -246,6 +246,10 @@ class CheckedGraphs:
         for engine in self._engines.values():
             engine.keeps_memory = keeps
 
+    def forget(self, graph: str) -> None:
+        """Give back what earlier runs of a graph took."""
+        self._engines[graph].forget()
+
     def close(self) -> None:
         """Free the memory of the engines."""
         for engine in self._engines.values():

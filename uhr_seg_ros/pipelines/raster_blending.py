@@ -162,9 +162,7 @@ class BlendedBlocks(ABC):
         maps = self.maps_of(image, (rows[1] - rows[0], columns[1] - columns[0]))
         for name, values in maps.items():
             along, across = self._blends[name]
-            weight = along.weights[row][:, None] * across.weights[column]
-            after = values.ndim - self._forms[name].axis - 2
-            values *= weight.reshape(*weight.shape, *(1,) * after)
+            _weigh(values, self._forms[name].axis, along.weights[row], across.weights[column])
         for edge in ('below', 'right'):
             rest = self._edge(row, column, edge)
             if rest is not None:
@@ -264,6 +262,37 @@ def _part(
     """Cut out of a map of a tile what belongs to a part of it, px."""
     place = _within(_cells(form, part), _cells(form, whole))
     return values[(*(slice(None),) * form.axis, *place)]
+
+
+def _weigh(values: np.ndarray, axis: int, along: np.ndarray, across: np.ndarray) -> None:
+    """
+    Multiply a map by the weights of its rows and columns, where they are not one.
+
+    Args:
+        values: of a tile; changed.
+        axis: of the rows.
+        along: weight of each row.
+        across: weight of each column.
+
+    """
+    before, after = (slice(None),) * axis, (1,) * (values.ndim - axis - 2)
+    (top, bottom), (left, right) = _plain(along), _plain(across)
+    for rows, columns in (
+        ((0, top), (0, len(across))),
+        ((bottom, len(along)), (0, len(across))),
+        ((top, bottom), (0, left)),
+        ((top, bottom), (right, len(across))),
+    ):
+        weight = along[slice(*rows), None] * across[slice(*columns)]
+        values[(*before, slice(*rows), slice(*columns))] *= weight.reshape(*weight.shape, *after)
+
+
+def _plain(weights: np.ndarray) -> Span:
+    """Return where the weights between the ramps at both ends begin and stop to be one."""
+    ones = np.flatnonzero(weights == 1)
+    if not len(ones) or ones[-1] - ones[0] + 1 != len(ones):
+        return 0, 0
+    return int(ones[0]), int(ones[-1]) + 1
 
 
 def _add(

@@ -24,6 +24,7 @@ import numpy as np
 
 from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.mapped_files import new_mapped
 from uhr_seg_ros.pipelines.raster_blocks import Reader
 from uhr_seg_ros.pipelines.tiling import (
     BlendAxis,
@@ -144,7 +145,7 @@ class RasterTokens:
                     whole = np.lib.format.open_memmap(unfinished, 'r+')
                 else:
                     shape = len(tokens), *sides
-                    whole = np.lib.format.open_memmap(unfinished, 'w+', np.float32, shape)
+                    whole = new_mapped(unfinished, np.float32, shape)
                 row, column = divmod(index, len(self._columns))
                 whole[:, slice(*spans[0][row]), slice(*spans[1][column])] += tokens
                 whole.flush()

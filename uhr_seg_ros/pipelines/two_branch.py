@@ -236,11 +236,10 @@ class TwoBranch(SynchronousPipeline):
 
         Its memory is given back: the tiles that follow are sized for all that there is.
         """
-        self._graphs.keep_memory(False)
         try:
             return self._semantic(low_res, 'tokens', StageClock())
         finally:
-            self._graphs.keep_memory(self._keeps_memory)
+            self._graphs.forget('semantic')
             trim_heap()
 
     def detail_of(self, image: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.core.atomic_io import write_text
+from uhr_seg_ros.core.mapped_files import new_mapped
 from uhr_seg_ros.pipelines.raster_blocks import Block, BlockResult
 
 #: Longest side of the overlay of a raster, px.
@@ -139,7 +140,7 @@ class Preview:
 def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
     if path.is_file():
         return np.lib.format.open_memmap(path, 'r+')
-    return np.lib.format.open_memmap(path, 'w+', dtype, shape)
+    return new_mapped(path, dtype, shape)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -235,6 +235,9 @@ class HostEngine:
             name: values[:count].astype(np.float32, copy=False) for name, values in found.items()
         }
 
+    def forget(self) -> None:
+        """Keep the memory, which is that of the engine."""
+
     def close(self) -> None:
         """Free the memory."""
         for address in self._addresses.values():
