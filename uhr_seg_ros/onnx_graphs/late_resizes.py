@@ -74,11 +74,11 @@ def joined_projections(model: onnx.ModelProto) -> onnx.ModelProto:
     changes: dict[str, list[onnx.NodeProto]] = {}
     constants: list[onnx.TensorProto] = []
     for second in view.nodes:
-        if not _is_projection(view, second):
+        if not is_projection(view, second):
             continue
-        source, lonely = _unrounded(view, second.input[0])
+        source, lonely = unrounded(view, second.input[0])
         first = view.makers.get(source)
-        if first is None or not lonely or not _is_projection(view, first):
+        if first is None or not lonely or not is_projection(view, first):
             continue
         if first.output[0] in changes or len(first.input) != 3:
             continue
@@ -96,15 +96,15 @@ def _resized_parts(model: onnx.ModelProto) -> onnx.ModelProto:
     changes: dict[str, list[onnx.NodeProto]] = {}
     constants: list[onnx.TensorProto] = []
     for conv in view.nodes:
-        if not _is_projection(view, conv):
+        if not is_projection(view, conv):
             continue
-        source, lonely = _unrounded(view, conv.input[0])
+        source, lonely = unrounded(view, conv.input[0])
         concat = view.makers.get(source)
         if concat is None or not lonely or concat.op_type != 'Concat':
             continue
         if attributes(concat)['axis'] != 1:
             continue
-        made = [view.makers.get(_unrounded(view, name)[0]) for name in concat.input]
+        made = [view.makers.get(unrounded(view, name)[0]) for name in concat.input]
         if any(each is not None and each.op_type == 'Resize' for each in made):
             changes[conv.output[0]] = _parts(view, conv, concat, made, constants)
     return _changed(model, view, changes, constants)
@@ -169,7 +169,7 @@ def _known(view: GraphView, name: str) -> np.ndarray:
     return values
 
 
-def _is_projection(view: GraphView, node: onnx.NodeProto) -> bool:
+def is_projection(view: GraphView, node: onnx.NodeProto) -> bool:
     """Tell if a node is a plain 1x1 convolution with known weights."""
     if node.op_type != 'Conv':
         return False
@@ -185,7 +185,7 @@ def _is_projection(view: GraphView, node: onnx.NodeProto) -> bool:
     )
 
 
-def _unrounded(view: GraphView, name: str) -> tuple[str, bool]:
+def unrounded(view: GraphView, name: str) -> tuple[str, bool]:
     """Return the tensor before rounding to bytes, and whether nothing else reads any of them."""
     lonely = _alone(view, name)
     while (maker := view.makers.get(name)) is not None and maker.op_type in (
