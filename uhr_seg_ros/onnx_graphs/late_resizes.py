@@ -76,7 +76,7 @@ def joined_projections(model: onnx.ModelProto) -> onnx.ModelProto:
     for second in view.nodes:
         if not is_projection(view, second):
             continue
-        source, lonely = unrounded(view, second.input[0])
+        source, lonely = _unrounded(view, second.input[0])
         first = view.makers.get(source)
         if first is None or not lonely or not is_projection(view, first):
             continue
@@ -98,13 +98,13 @@ def _resized_parts(model: onnx.ModelProto) -> onnx.ModelProto:
     for conv in view.nodes:
         if not is_projection(view, conv):
             continue
-        source, lonely = unrounded(view, conv.input[0])
+        source, lonely = _unrounded(view, conv.input[0])
         concat = view.makers.get(source)
         if concat is None or not lonely or concat.op_type != 'Concat':
             continue
         if attributes(concat)['axis'] != 1:
             continue
-        made = [view.makers.get(unrounded(view, name)[0]) for name in concat.input]
+        made = [view.makers.get(_unrounded(view, name)[0]) for name in concat.input]
         if any(each is not None and each.op_type == 'Resize' for each in made):
             changes[conv.output[0]] = _parts(view, conv, concat, made, constants)
     return _changed(model, view, changes, constants)
@@ -185,7 +185,7 @@ def is_projection(view: GraphView, node: onnx.NodeProto) -> bool:
     )
 
 
-def unrounded(view: GraphView, name: str) -> tuple[str, bool]:
+def _unrounded(view: GraphView, name: str) -> tuple[str, bool]:
     """Return the tensor before rounding to bytes, and whether nothing else reads any of them."""
     lonely = _alone(view, name)
     while (maker := view.makers.get(name)) is not None and maker.op_type in (

@@ -15,22 +15,22 @@
 """
 Linear attention and the projection after it as one product.
 
-With queries q, keys k, values v, sums t of the keys over all positions and the projection W, a head
-gives ``W ((v k^T) q / (t q))``. The quotient is a number per position, so that this is
+With queries q, keys k, values v, sums t of the keys over all positions and the projection W, a
+head gives ``W ((v k^T) q / (t q))``. The divisor is a number per position, so that this is
 ``(W v k^T) (q / (t q))``: the first factor is a small matrix, and all heads together are one
 product of matrices in the place of a product of each head and a convolution.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView, rebuilt
-from uhr_seg_ros.onnx_graphs.late_resizes import is_projection, unrounded, weights
+from uhr_seg_ros.onnx_graphs.late_resizes import is_projection
 
 
 class _Attention(NamedTuple):
@@ -42,7 +42,6 @@ class _Attention(NamedTuple):
     sums: onnx.NodeProto
     products: onnx.NodeProto
     quotient: onnx.NodeProto
-    reshape: onnx.NodeProto
     projection: onnx.NodeProto
 
 
@@ -51,14 +50,14 @@ def merged_attention(model: onnx.ModelProto) -> onnx.ModelProto:
     Multiply queries by projected contexts, and leave keys and values in the parts they come in.
 
     Args:
-        model: as `parted_attention` gives it, with or without Q/DQ nodes.
+        model: as `parted_attention` gives it; attentions with rounded values stay as they are.
 
     """
     view = GraphView(model)
     constants: list[onnx.TensorProto] = []
     changes: dict[str, list[onnx.NodeProto]] = {}
     for node in view.nodes:
-        found = _attention(view, node) if node.op_type == 'Div' else None
+        found = _attention(view, node)
         if found is not None:
             changes |= _merged(view, found, constants)
     if not changes:
@@ -67,38 +66,43 @@ def merged_attention(model: onnx.ModelProto) -> onnx.ModelProto:
     return rebuilt(model, nodes, constants)
 
 
-def _attention(view: GraphView, quotient: onnx.NodeProto) -> _Attention | None:
-    """Return what leads to a quotient and away from it, if that is an attention."""
-    products = _made_by(view, quotient.input[0], 'MatMul')
-    shifted = _made_by(view, quotient.input[1], 'Add')
+def _attention(view: GraphView, projection: onnx.NodeProto) -> _Attention | None:
+    """Return the attention that a projection reads; None if it reads something else."""
+    known = all(name in view.constants for name in projection.input[1:])
+    if not known or len(projection.input) < 3 or not is_projection(view, projection):
+        return None
+    # What is rounded to bytes in between stays: a projection in int8 is as fast.
+    reshape = _made_by(view, projection.input[0], 'Reshape')
+    if reshape is None or any(
+        view.only_reader(name) is None for name in (projection.input[0], reshape.input[0])
+    ):
+        return None
+    quotient = _made_by(view, reshape.input[0], 'Div')
+    products = _made_by(view, quotient and quotient.input[0], 'MatMul')
+    shifted = _made_by(view, quotient and quotient.input[1], 'Add')
     divisors = _made_by(view, shifted and shifted.input[0], 'MatMul')
     context = _made_by(view, products and products.input[0], 'MatMul')
     turned = _made_by(view, divisors and divisors.input[0], 'Transpose')
     sums = _made_by(view, turned and turned.input[0], 'ReduceSum')
     keys = _made_by(view, sums and sums.input[0], 'Relu')
-    reshape = view.only_reader(quotient.output[0])
-    if keys is None or sums is None or context is None or products is None or divisors is None:
+    if quotient is None or products is None or divisors is None:
+        return None
+    if context is None or sums is None or keys is None:
         return None
     joined_keys = _joined(view, keys.input[0])
     joined_values = _joined(view, context.input[0])
     turned = _made_by(view, context.input[1], 'Transpose')
     if joined_keys is None or joined_values is None or turned is None:
         return None
-    same_keys = turned.input[0] == keys.output[0]
-    if not same_keys or divisors.input[1] != products.input[1]:
+    if turned.input[0] != keys.output[0] or divisors.input[1] != products.input[1]:
         return None
-    if reshape is None or reshape.op_type != 'Reshape':
+    if _channels(view, joined_keys) != _channels(view, joined_values):
         return None
-    readers = [node for node in view.nodes if is_projection(view, node)]
-    projection = next(
-        (node for node in readers if unrounded(view, node.input[0]) == (reshape.output[0], True)),
-        None,
-    )
-    if projection is None or len(projection.input) < 3:
-        return None
-    return _Attention(
-        joined_values, joined_keys, context, sums, products, quotient, reshape, projection
-    )
+    return _Attention(joined_values, joined_keys, context, sums, products, quotient, projection)
+
+
+def _channels(view: GraphView, concat: onnx.NodeProto) -> list[int]:
+    return [view.shape(name)[1] for name in concat.input]
 
 
 def _made_by(view: GraphView, name: str | None, kind: str) -> onnx.NodeProto | None:
@@ -117,6 +121,31 @@ def _joined(view: GraphView, name: str) -> onnx.NodeProto | None:
     return concat if whole and len(view.shape(name)) == 4 else None
 
 
+class _Maker:
+    """Makes nodes and constants whose names begin with that of one tensor."""
+
+    def __init__(self, prefix: str, constants: list[onnx.TensorProto]) -> None:
+        self.prefix, self.constants = prefix, constants
+        self.nodes: list[onnx.NodeProto] = []
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        """Return the name of a new constant."""
+        whole = f'{self.prefix}_{name}'
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), whole))
+        return whole
+
+    def node(self, kind: str, inputs: list[str], name: str, **details: Any) -> str:
+        """Return the output of a new node."""
+        output = f'{self.prefix}_{name}'
+        self.nodes.append(helper.make_node(kind, inputs, [output], output, **details))
+        return output
+
+    def take(self) -> list[onnx.NodeProto]:
+        """Return the nodes since the last call."""
+        taken, self.nodes = self.nodes, []
+        return taken
+
+
 def _merged(
     view: GraphView, found: _Attention, constants: list[onnx.TensorProto]
 ) -> dict[str, list[onnx.NodeProto]]:
@@ -124,63 +153,50 @@ def _merged(
     result = found.projection.output[0]
     _, heads, dimension, positions = view.shape(found.quotient.output[0])
     out = view.shape(result)[1]
+    make = _Maker(result, constants)
+    changes: dict[str, list[onnx.NodeProto]] = {found.products.output[0]: []}
 
-    def constant(name: str, values: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(values, f'{result}_{name}'))
-        return f'{result}_{name}'
+    shapes, keys, sums = [], [], []
+    for place, name in enumerate(found.keys.input):
+        shape = np.array([1, view.shape(name)[1] // dimension, dimension, positions])
+        shapes.append(make.constant(f'shape_{place}', shape))
+        positive = make.node('Relu', [name], f'positive_{place}')
+        keys.append(make.node('Reshape', [positive, shapes[-1]], f'keys_{place}'))
+        axes = found.sums.input[1]
+        sums.append(make.node('ReduceSum', [keys[-1], axes], f'sums_{place}', keepdims=1))
+    whole = found.sums.output[0]
+    changes[whole] = [*make.take(), helper.make_node('Concat', sums, [whole], whole, axis=1)]
 
-    def node(kind: str, inputs: list[str], name: str, **details: object) -> str:
-        output = f'{result}_{name}'
-        made.append(helper.make_node(kind, inputs, [output], output, **details))
-        return output
-
-    contexts: list[str] = []
-    totals: list[str] = []
-    parts: list[onnx.NodeProto] = []
-    made = parts
-    for place, (values, keys) in enumerate(
-        zip(found.values.input, found.keys.input, strict=True)
+    contexts = []
+    for place, (name, key, shaped) in enumerate(
+        zip(found.values.input, keys, shapes, strict=True)
     ):
-        count = view.shape(keys)[1] // dimension
-        shape = constant(f'shape_{place}', np.array([1, count, dimension, positions]))
-        positive = node('Relu', [keys], f'positive_{place}')
-        key = node('Reshape', [positive, shape], f'keys_{place}')
-        value = node('Reshape', [values, shape], f'values_{place}')
-        turned = node('Transpose', [key], f'turned_{place}', perm=[0, 1, 3, 2])
-        contexts.append(node('MatMul', [value, turned], f'context_{place}'))
-        totals.append(node('ReduceSum', [key, found.sums.input[1]], f'sums_{place}', keepdims=1))
-    weight = weights(view, found.projection.input[1])
-    bias = weights(view, found.projection.input[2])
-    assert weight is not None and bias is not None
+        value = make.node('Reshape', [name, shaped], f'values_{place}')
+        turned = make.node('Transpose', [key], f'turned_{place}', perm=[0, 1, 3, 2])
+        contexts.append(make.node('MatMul', [value, turned], f'context_{place}'))
+    weight, bias = (view.constant(name) for name in found.projection.input[1:])
     kernels = weight[..., 0, 0].reshape(out, heads, dimension).transpose(1, 0, 2)[None]
-    context = node('Concat', contexts, 'context', axis=1)
-    each = node('MatMul', [constant('kernels', np.ascontiguousarray(kernels)), context], 'heads')
-    beside = node('Transpose', [each], 'beside', perm=[0, 2, 1, 3])
-    matrix = constant('matrix_shape', np.array([1, 1, out, heads * dimension]))
-    matrix = node('Reshape', [beside, matrix], 'matrix')
-    sums = helper.make_node('Concat', totals, [found.sums.output[0]], axis=1)
-    made = []
-    scaled = helper.make_node(
-        'Div', [found.products.input[1], found.quotient.input[1]], [found.quotient.output[0]]
+    context = make.node('Concat', contexts, 'context', axis=1)
+    each = make.node('MatMul', [make.constant('kernels', kernels), context], 'heads')
+    beside = make.node('Transpose', [each], 'beside', perm=[0, 2, 1, 3])
+    square = make.constant('matrix_shape', np.array([1, 1, out, heads * dimension]))
+    matrix = make.node('Reshape', [beside, square], 'matrix')
+    changes[found.context.output[0]] = make.take()
+
+    scaled, divisor = found.quotient.output[0], found.quotient.input[1]
+    changes[scaled] = [
+        helper.make_node('Div', [found.products.input[1], divisor], [scaled], scaled)
+    ]
+
+    flat = make.constant('flat_shape', np.array([1, 1, heads * dimension, positions]))
+    product = make.node(
+        'MatMul', [matrix, make.node('Reshape', [scaled, flat], 'flat')], 'product'
     )
-    flat = constant('flat_shape', np.array([1, 1, heads * dimension, positions]))
-    flat = node('Reshape', [found.quotient.output[0], flat], 'flat')
-    product = node('MatMul', [matrix, flat], 'product')
-    shape = constant('map_shape', np.array(view.shape(result)))
-    product = node('Reshape', [product, shape], 'map')
-    reader = view.only_reader(result)
-    if reader is not None and reader.op_type == 'QuantizeLinear':
-        last = helper.make_node(
-            'Add', [product, constant('shift', bias[:, None, None])], [result]
-        )
-    else:
-        # The sum with a map of convolutions, which comes next, is one in their layout.
-        ones = constant('pass_on', np.ones((out, 1, 1, 1), np.float32))
-        shift = constant('shift', bias)
-        last = helper.make_node('Conv', [product, ones, shift], [result], result, group=out)
-    return {
-        found.sums.output[0]: [*parts, sums],
-        found.products.output[0]: [],
-        found.quotient.output[0]: [scaled],
-        result: [*made, last],
-    }
+    shaped = make.constant('map_shape', np.array(view.shape(result)))
+    product = make.node('Reshape', [product, shaped], 'map')
+    # The sum with a map of convolutions, which comes next, is one in their layout.
+    ones = make.constant('pass_on', np.ones((out, 1, 1, 1), np.float32))
+    names = [product, ones, make.constant('shift', bias)]
+    last = helper.make_node('Conv', names, [result], result, group=out)
+    changes[result] = [*make.take(), last]
+    return changes

@@ -30,7 +30,8 @@ from onnx import helper, numpy_helper
 
 from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView, rebuilt
 
-#: Hidden channels at a time, at most: a multiple of the blocks of channels of ONNX Runtime, 8 or 16.
+#: Hidden channels at a time, at most; and what they are a multiple of: ONNX Runtime has its
+#: channels in blocks of 8 or 16.
 MOST_CHANNELS = 48
 BLOCK_CHANNELS = 16
 
