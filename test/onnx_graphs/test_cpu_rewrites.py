@@ -24,11 +24,13 @@ import pytest
 pytest.importorskip('onnx', reason='graphs are rewritten with onnx')
 
 import onnx
-from onnx import helper, TensorProto
+from onnx import helper, numpy_helper, TensorProto
 import onnxruntime as ort
 
 from uhr_seg_ros.onnx_graphs.blocked_layout import stay_blocked
 from uhr_seg_ros.onnx_graphs.cpu_rewrites import rewrite_for_cpu, UnknownGraph
+from uhr_seg_ros.onnx_graphs.graph_view import attributes
+from uhr_seg_ros.onnx_graphs.parted_bottlenecks import parted_bottlenecks
 
 MODEL = Path(__file__).parents[2] / 'models' / 'hlrc_s_aerial'
 #: Not a size that graphs are looked at by, and with few cells: all of them lie near a border.
@@ -103,6 +105,56 @@ def test_copies_are_gone(rewritten: onnx.ModelProto, name: str) -> None:
     projected = [node for node in enlarged if node.op_type == 'Conv']
     assert [sizes[node.input[1]][0] for node in projected if len(node.input) > 1][:1] == [32]
     assert len(enlarged) == 3
+
+
+def test_attentions_and_bottlenecks_are_narrow(rewritten: onnx.ModelProto) -> None:
+    """A projection is part of its attention, and no map has all hidden channels of a block."""
+    widths = {}
+    for name, model in (('before', onnx.load(MODEL / 'detail.onnx')), ('after', rewritten)):
+        sizes = {each.name: each.dims for each in model.graph.initializer}
+        convs = [node for node in model.graph.node if node.op_type == 'Conv']
+        shapes = [sizes[node.input[1]] for node in convs if node.input[1] in sizes]
+        widths[name] = max(each[0] for each in shapes), max(each[1] for each in shapes)
+    assert widths == {'before': (288, 288), 'after': (96, 96)}
+
+
+@pytest.mark.parametrize('place', [None, 0, 1])
+def test_a_bottleneck_is_the_sum_of_its_parts(place: int | None) -> None:
+    """With any residual, or with a stride and without one; a block of few channels stays."""
+    generator = np.random.default_rng(0)
+    kernels = {'wide': (80, 8, 1, 1), 'deep': (80, 1, 3, 3), 'point': (8, 80, 1, 1)}
+    biases = {f'{name}_bias': (shape[0],) for name, shape in kernels.items()}
+    constants = [
+        numpy_helper.from_array(generator.normal(size=shape).astype(np.float32), name)
+        for name, shape in {**kernels, **biases}.items()
+    ]
+    constants.append(numpy_helper.from_array(np.array(6, np.float32), 'most'))
+    strides = [2, 2] if place is None else [1, 1]
+    depth = {'group': 80, 'pads': [1, 1, 1, 1], 'strides': strides}
+    nodes = [
+        helper.make_node('Conv', ['image', 'wide', 'wide_bias'], ['a']),
+        helper.make_node('Clip', ['a', '', 'most'], ['b']),
+        helper.make_node('Conv', ['b', 'deep', 'deep_bias'], ['c'], **depth),
+        helper.make_node('Relu', ['c'], ['d']),
+        helper.make_node('Conv', ['d', 'point', 'point_bias'], ['e']),
+    ]
+    if place is not None:
+        terms = ['image', 'e'] if place else ['e', 'image']
+        nodes.append(helper.make_node('Add', terms, ['f']))
+    image = helper.make_tensor_value_info('image', TensorProto.FLOAT, [1, 8, 10, 12])
+    result = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+    model = helper.make_model(
+        helper.make_graph(nodes, 'block', [image], [result], constants),
+        opset_imports=[helper.make_opsetid('', 17)],
+        ir_version=8,
+    )
+    parted = parted_bottlenecks(model)
+    groups = [attributes(node).get('group', 1) for node in parted.graph.node if node.name]
+    assert [group for group in groups if group > 1] == [16] * 5
+    feeds = generator.normal(size=(1, 8, 10, 12)).astype(np.float32)
+    before, after = (_run(each.SerializeToString(), feeds)[0] for each in (model, parted))
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-5 * np.abs(before).max())
+    assert parted_bottlenecks(parted) is parted
 
 
 def test_refuses_what_depends_on_the_size() -> None:

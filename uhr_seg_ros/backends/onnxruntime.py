@@ -22,6 +22,7 @@ not there as a whole is an error: ONNX Runtime itself would take the CPU and say
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -204,6 +205,8 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Free the memory of the session."""
         del self._session
+        if self._provider is CPU and _share_memory():
+            _give_back()
 
     def _open_for(self, sizes: Sizes) -> None:
         """Open the graph for some sizes; for all, from now on, where that cannot be."""
@@ -261,7 +264,10 @@ def _open_session(
         providers.append(CPU.name)
     try:
         session = ort.InferenceSession(
-            content, _session_options(threads, sizes), providers=providers, enable_fallback=0
+            content,
+            _session_options(threads, sizes, shared=provider is CPU and _share_memory()),
+            providers=providers,
+            enable_fallback=0,
         )
     except Exception as err:  # the classes of ONNX Runtime have no common base
         msg = f'ONNX Runtime cannot open graph {graph.path}: {one_line(err)}'
@@ -288,9 +294,47 @@ def _shrinking() -> ort.RunOptions:
 
 _SHRINKING = _shrinking()
 
+#: A graph that hands on one value `x`, which is run for what a run does at its end.
+_HAND_ON = (
+    b'\x08\x08\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08'
+    b'\x08\x01\x12\x04\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b'B\x04\n\x00\x10\x11'
+)
 
-def _session_options(threads: int, sizes: Sizes) -> ort.SessionOptions:
+
+@cache
+def _share_memory() -> bool:
+    """
+    Let the sessions of this process share one arena.
+
+    The graphs of a bundle run in turn, so that what one has left serves the next one: the arena
+    becomes as large as the largest of them takes, instead of all of them together.
+
+    Returns:
+        Whether they can; False where something else in this process has an arena of its own.
+
+    """
+    kind, where = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
+    try:
+        ort.create_and_register_allocator(ort.OrtMemoryInfo('Cpu', kind, 0, where), None)
+    except Exception:  # the classes of ONNX Runtime have no common base
+        return False
+    return True
+
+
+def _give_back() -> None:
+    """Free what no session needs; only a run can do so."""
+    options = _session_options(1, shared=True)
+    session = ort.InferenceSession(_HAND_ON, options, providers=[CPU.name])
+    session.run(None, {'x': np.zeros(1, np.float32)}, _SHRINKING)
+
+
+def _session_options(
+    threads: int, sizes: Sizes = ANY, *, shared: bool = False
+) -> ort.SessionOptions:
     options = ort.SessionOptions()
+    if shared:
+        options.add_session_config_entry('session.use_env_allocators', '1')
     for axis, length in sizes.items():
         options.add_free_dimension_override_by_name(axis, length)
     options.intra_op_num_threads = threads

@@ -34,7 +34,9 @@ from uhr_seg_ros.onnx_graphs.gpu_rewrites import (
 from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView, rebuilt
 from uhr_seg_ros.onnx_graphs.joined_fields import joined_fields
 from uhr_seg_ros.onnx_graphs.late_resizes import late_resizes
+from uhr_seg_ros.onnx_graphs.merged_attention import merged_attention
 from uhr_seg_ros.onnx_graphs.parted_attention import parted_attention
+from uhr_seg_ros.onnx_graphs.parted_bottlenecks import parted_bottlenecks
 
 #: Heights and widths by which a graph is looked at, px: multiples of every `input.multiple`, and
 #: not alike, so that rows and columns are told apart.
@@ -79,8 +81,10 @@ def _rewritten(content: bytes, name: object, size: tuple[int, int]) -> onnx.Mode
         pooled_means_to_convolutions,
         plain_products,
         parted_attention,
+        merged_attention,
         joined_fields,
         late_resizes,
+        parted_bottlenecks,
     )
     for step in steps:
         model = step(model)
@@ -156,7 +160,7 @@ def _free_reshape(
     """Write the shape of a reshape between maps and rows of positions for any size."""
     before, after = view.shape(node.input[0]), view.shape(node.output[0])
     name = f'{node.output[0]}_free'
-    if len(before) == len(after) == 4 and after[3] == before[2] * before[3]:
+    if len(before) == len(after) == 4 and after[3] in (before[3], before[2] * before[3]):
         constants.append(numpy_helper.from_array(np.array([*after[:3], -1]), name))
         node.input[1] = name
         return []

@@ -74,11 +74,11 @@ def joined_projections(model: onnx.ModelProto) -> onnx.ModelProto:
     changes: dict[str, list[onnx.NodeProto]] = {}
     constants: list[onnx.TensorProto] = []
     for second in view.nodes:
-        if not _is_projection(view, second):
+        if not is_projection(view, second):
             continue
         source, lonely = _unrounded(view, second.input[0])
         first = view.makers.get(source)
-        if first is None or not lonely or not _is_projection(view, first):
+        if first is None or not lonely or not is_projection(view, first):
             continue
         if first.output[0] in changes or len(first.input) != 3:
             continue
@@ -96,7 +96,7 @@ def _resized_parts(model: onnx.ModelProto) -> onnx.ModelProto:
     changes: dict[str, list[onnx.NodeProto]] = {}
     constants: list[onnx.TensorProto] = []
     for conv in view.nodes:
-        if not _is_projection(view, conv):
+        if not is_projection(view, conv):
             continue
         source, lonely = _unrounded(view, conv.input[0])
         concat = view.makers.get(source)
@@ -169,7 +169,7 @@ def _known(view: GraphView, name: str) -> np.ndarray:
     return values
 
 
-def _is_projection(view: GraphView, node: onnx.NodeProto) -> bool:
+def is_projection(view: GraphView, node: onnx.NodeProto) -> bool:
     """Tell if a node is a plain 1x1 convolution with known weights."""
     if node.op_type != 'Conv':
         return False
