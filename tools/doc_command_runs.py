@@ -61,8 +61,8 @@ NOT_RUN = {
     '(test/test_launch.py, test/ros)',
     r'uhr_seg benchmark node .*--command': 'starts a node of others '
     '(test/benchmark/test_outside_node.py)',
-    r'uhr_seg segment flight_bag --topic /camera/image_raw/ffmpeg': 'takes a recording of a camera '
-    'that encodes (test/replay/test_stream_recordings.py)',
+    r'uhr_seg segment flight_bag --topic /camera/image_raw/ffmpeg': 'takes a recording of a '
+    'camera that encodes (test/replay/test_stream_recordings.py)',
     r'uhr_seg batch /mnt': 'needs several machines (test/fleet)',
     r'segmentation_node': 'a process of its own (test/ros/test_process.py)',
     r'ros2 (param|topic)': 'asks a node that runs (test/ros)',
