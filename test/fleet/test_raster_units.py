@@ -63,6 +63,8 @@ def test_rows_by_themselves_give_the_same_map(
 def test_maps_of_several_coordinate_systems(tiny_bundle: Path, tmp_path: Path) -> None:
     """Each keeps its own, and its areas are square meters, whatever its unit of length is."""
     import rasterio
+    import rasterio.shutil
+    import rasterio.transform
 
     turn = rasterio.transform.from_origin
     systems = {
