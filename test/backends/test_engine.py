@@ -74,7 +74,7 @@ def test_engines_share_memory_and_give_it_back() -> None:
         '    trim_heap()\n'
         "    return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
         "graph = load_bundle(sys.argv[1]).graphs['detail']\n"
-        'image = np.ones((1, 3, 768, 1024), np.float32)\n'
+        'image = np.ones((1, 3, 1024, 1536), np.float32)\n'
         'engines, taken = [open_engine(graph, threads=1) for _ in range(3)], [resident()]\n'
         'for engine in engines:\n'
         "    engine.run({'image': image}, ['affinity'])\n"
