@@ -27,6 +27,8 @@ import zipfile
 
 import cv2
 import numpy as np
+import onnx
+from onnx import helper, numpy_helper, TensorProto
 import tifffile
 import yaml
 
@@ -74,6 +76,7 @@ def make_inputs(folder: Path) -> None:
     for seed, name in enumerate(PICTURES):
         write_picture(folder / Path(name).with_suffix('.jpg'), seed)
     (folder / 'TILE.jpg').rename(folder / 'TILE')
+    write_picture(folder / 'IMG_0001.JPG', 0)
     for seed, name in enumerate(FOLDERS):
         for number in range(3):
             write_picture(folder / name / f'{number}.jpg', 10 * seed + number)
@@ -82,6 +85,8 @@ def make_inputs(folder: Path) -> None:
     (folder / 'inputs.txt').write_text('photos\nclip.mp4\n', encoding='utf-8')
     _write_video(folder / 'clip.mp4')
     _write_map(folder / 'ortho.tif')
+    tifffile.imwrite(folder / 'deep.tif', _scene(0)[0].astype(np.uint16) << 4, photometric='rgb')
+    _write_network(folder / 'unet.onnx')
     _record(folder)
     shutil.copytree(ROOT / 'models/hlrc_s_aerial', folder / 'hlrc_s_aerial')
     shutil.copy(folder / 'hlrc_s_aerial/semantic.onnx', folder / 'old.onnx')
@@ -157,6 +162,22 @@ def _write_map(path: Path) -> None:
     ]
     image = _scene(0)[0]
     tifffile.imwrite(path, image[..., ::-1], photometric='rgb', extratags=tags)
+
+
+def _write_network(path: Path) -> None:
+    """Write a network as somebody else exports one: for every size, and of five classes."""
+    weights = np.random.default_rng(0).normal(size=(5, 3, 3, 3)).astype(np.float32)
+    kernels = numpy_helper.from_array(weights, 'kernels')
+    image = helper.make_tensor_value_info('x', TensorProto.FLOAT, (1, 3, 'h', 'w'))
+    scores = helper.make_tensor_value_info('out', TensorProto.FLOAT, (1, 5, 'h', 'w'))
+    conv = helper.make_node('Conv', ['x', 'kernels'], ['out'], pads=[1, 1, 1, 1])
+    graph = helper.make_graph([conv], 'network', [image], [scores], [kernels])
+    opset = [helper.make_opsetid('', 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    classes = [
+        {'name': name, 'color': [40 * index, 90, 160]} for index, name in enumerate('abcde')
+    ]
+    (path.parent / 'classes.yaml').write_text(yaml.safe_dump({'classes': classes}))
 
 
 def _shorten(recipe: Path, path: Path) -> None:

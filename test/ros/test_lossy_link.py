@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 import json
 import os
 from pathlib import Path
@@ -175,6 +176,13 @@ def check(played: list, outcome: dict[str, Any], fault_end: int) -> None:
     after = [stamp for stamp, when, _ in played if when > fault_end]
     first = next(index for index, stamp in enumerate(after) if stamp in answered)
     assert first <= 1
-    # From then on none is missing, but for those that still travel at the end.
-    missing = [stamp for stamp in after[first:-2] if stamp not in answered]
-    assert len(missing) <= 1
+    # From then on none is missing, but for those that still travel at the end, and those that a
+    # player on a busy machine was late with and sent at once: a camera's queue has few places.
+    times = {stamp: when for stamp, when, _ in played}
+    in_time = [
+        stamp
+        for before, stamp in pairwise(after[first:-2])
+        if times[stamp] - times[before] > 0.5e9 / RATE_HZ
+    ]
+    assert in_time
+    assert len([stamp for stamp in in_time if stamp not in answered]) <= 1

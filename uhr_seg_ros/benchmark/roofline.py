@@ -150,5 +150,6 @@ def _figures(
         'median_ms': median(times),
         'max_ms': max(times),
     }
-    rounded = {key: round(value, 2) for key, value in figures.items()}
+    # By digits and not by decimals: graphs at small sizes take microseconds.
+    rounded = {key: float(f'{value:.4g}') for key, value in figures.items()}
     return {'name': name, 'precision': precision, **rounded}
