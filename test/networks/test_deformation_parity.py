@@ -178,7 +178,7 @@ def test_labels(name: str) -> None:
     assert np.array_equal(valid, ~inverse.isnan().any(3).numpy())
 
 
-@pytest.mark.parametrize('name', DATA_SETS)
+@pytest.mark.parametrize('name', LABELED)
 def test_losses(name: str) -> None:
     stored = fixture(name).meta['train']
     network, grid = network_of(name), tensor_of(name, 'grid')
