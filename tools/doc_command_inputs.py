@@ -84,6 +84,7 @@ def make_inputs(folder: Path) -> None:
         write_picture(folder / 'photos' / name, len(name))
     (folder / 'inputs.txt').write_text('photos\nclip.mp4\n', encoding='utf-8')
     _write_video(folder / 'clip.mp4')
+    shutil.copy(folder / 'clip.mp4', folder / 'flight.mp4')
     _write_map(folder / 'ortho.tif')
     tifffile.imwrite(folder / 'deep.tif', _scene(0)[0].astype(np.uint16) << 4, photometric='rgb')
     _write_network(folder / 'unet.onnx')
