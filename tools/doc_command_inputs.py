@@ -98,6 +98,7 @@ def make_inputs(folder: Path) -> None:
     for name in ('docs/results', 'docs/images'):
         (folder / name).mkdir(parents=True)
     _write_sets(folder)
+    shutil.copytree(folder / 'flight', folder / 'flights/monday')
 
 
 def _scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
