@@ -88,6 +88,7 @@ def make_inputs(folder: Path) -> None:
     _write_map(folder / 'ortho.tif')
     tifffile.imwrite(folder / 'deep.tif', _scene(0)[0].astype(np.uint16) << 4, photometric='rgb')
     _write_network(folder / 'unet.onnx')
+    shutil.copy(folder / 'unet.onnx', folder / 'best.onnx')
     _record(folder)
     shutil.copytree(ROOT / 'models/hlrc_s_aerial', folder / 'hlrc_s_aerial')
     shutil.copy(folder / 'hlrc_s_aerial/semantic.onnx', folder / 'old.onnx')
