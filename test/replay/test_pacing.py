@@ -88,19 +88,9 @@ def test_a_late_frame_goes_at_once_and_the_next_in_time(
 
 
 def test_a_frame_goes_when_the_one_before_was_answered() -> None:
-    pace, gone = Lockstep(timeout_s=60.0), Event()
+    pace = Lockstep(timeout_s=60.0)
     pace.wait(0, 0)  # nothing to wait for
-
-    def wait() -> None:
-        pace.wait(1, 0)
-        gone.set()
-
-    thread = Thread(target=wait)
-    thread.start()
-    assert not gone.wait(0.1)
-    pace.answered()
-    assert gone.wait(20)
-    thread.join()
+    check_goes_with_an_answer(pace, 1)
 
 
 def test_a_lost_frame_does_not_stop_the_rest() -> None:
@@ -118,10 +108,15 @@ def test_so_many_frames_are_sent_ahead_as_a_stream_holds_back() -> None:
         pace.wait(index, 0)
     pace.answered()
     pace.wait(3, 0)
+    check_goes_with_an_answer(pace, 4)
+
+
+def check_goes_with_an_answer(pace: Lockstep, index: int) -> None:
+    """Check that a frame waits for the next answer, and no longer."""
     gone = Event()
 
     def wait() -> None:
-        pace.wait(4, 0)
+        pace.wait(index, 0)
         gone.set()
 
     thread = Thread(target=wait)
