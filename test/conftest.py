@@ -24,6 +24,7 @@ from importlib.util import find_spec
 import logging
 import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 
@@ -51,6 +52,12 @@ if settings is not None:
     settings.register_profile('all', max_examples=300, derandomize=True, **usual)  # --all
     settings.register_profile('long', max_examples=40_000, **usual)
     settings.load_profile('default')
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C end tests, and what they start, where the suite runs behind a shell's `&`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
