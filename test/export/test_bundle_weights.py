@@ -19,6 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 import shutil
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
@@ -26,16 +27,18 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 from logged import logged
 from networks_of_others import need_package
 
+from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.bundle_weights import read_weights, WEIGHTS_FILE
-from uhr_seg_ros.export.description import Description
+from uhr_seg_ros.export.description import Description, KEY
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.pretrained import load_pretrained
 from uhr_seg_ros.export.released import blank_network
 from uhr_seg_ros.networks.backbones.base import classifier_layers, SegmentationNetwork
 from uhr_seg_ros.networks.presets import build_network, NETWORKS, options_of
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 OURS = ClassSet(('a', 'b', 'c'), ((0, 0, 0),) * 3)
 SHIPPED = Path(__file__).resolve().parents[2] / 'models/hlrc_s_aerial'
@@ -84,6 +87,57 @@ def test_a_start_from_a_bundle_resets_the_classifiers_only(
         source = before if name.startswith('body.branch.classify.') else network.state_dict()
         assert torch.allclose(source[name], value, rtol=1e-6, atol=0), name
     assert 'body.branch.classify; all others are loaded' in ''.join(lines)
+
+
+def convert(*words: object) -> Bundle:
+    *_, output = words
+    assert main(['convert', *map(str, words[:-1]), '--output', str(output)]) == 0
+    return load_bundle(output)
+
+
+def test_a_bundle_is_exported_again_from_its_weights(bundle: Bundle, tmp_path: Path) -> None:
+    again = convert(bundle.path, tmp_path / 'again')
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    before, after = (Segmenter(each)(image, logits=True).logits for each in (bundle, again))
+    assert np.allclose(before, after, atol=1e-5)
+
+
+def test_the_mean_with_the_start_of_a_fine_tuning(
+    network: SegmentationNetwork, bundle: Bundle, tmp_path: Path
+) -> None:
+    ours = Description('semantic_s', options_of('semantic_s', {}), OURS)
+    tuned = {name: value * 2 for name, value in network.state_dict().items()}
+    torch.save({'state_dict': tuned, KEY: ours.plain()}, tmp_path / 'tuned.pth')
+    start = f'{bundle.path}=0.25'
+    found = convert(tmp_path / 'tuned.pth', '--average', start, tmp_path / 'mean')
+    for name, value in read_weights(found).tensors.items():
+        factor = 1.75 if value.is_floating_point() else 2
+        assert torch.allclose(value, network.state_dict()[name] * factor, rtol=1e-6, atol=0), name
+    entry = found.provenance['averaged_with']
+    assert entry == {'checkpoint': WEIGHTS_FILE, 'sha256': bundle.weights.sha256, 'share': 0.25}
+
+
+@pytest.mark.parametrize(
+    ('average', 'expected'),
+    [
+        ('hlrc_s_aerial=0.5', "its network is 'hlrc_s', expected 'semantic_s'"),
+        ('hlrc_s_aerial=1', 'expected PATH=SHARE with a share between 0 and 1'),
+        ('hlrc_s_aerial=nan', 'expected PATH=SHARE'),
+        ('hlrc_s_aerial', 'expected PATH=SHARE'),
+        ('nothing.pth=0.5', 'nothing.pth'),
+    ],
+)
+def test_what_cannot_be_averaged(
+    bundle: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    average: str,
+    expected: str,
+) -> None:
+    words = 'convert', str(bundle.path), '--average', average, '--output', str(tmp_path / 'out')
+    assert main(words) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
 
 
 def test_a_robot_may_leave_the_weights_out(bundle: Bundle, tmp_path: Path) -> None:

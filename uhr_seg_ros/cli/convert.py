@@ -22,9 +22,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from uhr_seg_ros.core.bundle import Bundle, file_sha256
 from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.core.work_folders import lock_folder
+from uhr_seg_ros.export.averaging import averaged, check_alike, parse_average
 from uhr_seg_ros.export.checkpoints import Checkpoint, load_state, open_checkpoint
 from uhr_seg_ros.export.convert import resolve_description
 from uhr_seg_ros.export.description import (
@@ -33,8 +36,8 @@ from uhr_seg_ros.export.description import (
 )
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.option_values import parse_classes, parse_domain, parse_options
+from uhr_seg_ros.export.pretrained import complete_bundle_weights, open_start
 from uhr_seg_ros.export.released import (
-    blank_network,
     build_checked,
     own_state_dict,
     part_names,
@@ -51,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         type=Path,
         metavar='CHECKPOINT',
-        help='weights in one file: a PyTorch .pth file',
+        help='weights in one file: a PyTorch .pth file; or a bundle that carries its weights',
     )
     parser.add_argument(
         '--network',
@@ -95,6 +98,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'released learned downsampling (saliency, compress, encoder, decoder)',
     )
     parser.add_argument(
+        '--average',
+        metavar='PATH=SHARE',
+        help='mean of the weights and those of another checkpoint or bundle of the same network, '
+        'such as the one that fine-tuning started from: of 0.5 each, with PATH=0.5',
+    )
+    parser.add_argument(
         '--name',
         metavar='NAME',
         help='of the model, in the bundle, logs and diagnostics (default: that of the folder)',
@@ -121,17 +130,21 @@ def run(args: argparse.Namespace) -> int:
         where = f'--classes {Path(args.classes).name}'
         request = replace(request, classes=parse_classes(args.classes), classes_from=where)
     weights = read_weights(args.network, args.checkpoint, args.part)
+    average = None if args.average is None else parse_average(args.average)
     resolved = resolve_description(weights, request)
     said = resolved.description
-    blank = blank_network(said.network, said.options, len(said.classes))
-    state = own_state_dict(blank, said.network, weights)
     network = build_checked(said.network, said.options, len(said.classes))
+    state = state_of(network, said, weights)
+    if average is not None:
+        check_alike(said, average.checkpoint.description, average.checkpoint.path)
+        state = averaged(state, state_of(network, said, average.checkpoint), average.share)
     load_state(network, state)
     provenance = {
         **files_of(weights),
         'options': said.options,
         'classes_from': resolved.classes_from,
         **_trained_bands(weights),
+        **(average.provenance() if average else {}),
     }
     with lock_folder(args.output):
         bundle = _exported(network, args.output, name, said, provenance)
@@ -173,6 +186,22 @@ def _exported(
         raise CheckpointError(msg) from err
 
 
+def state_of(
+    network: SegmentationNetwork, said: Description, weights: Weights
+) -> dict[str, torch.Tensor]:
+    """
+    Return weights under our names; what only training has, and a bundle lacks, is the network's.
+
+    Raises:
+        CheckpointError: They do not fit; lists the names.
+    """
+    if isinstance(weights, Checkpoint):
+        tensors = dict(weights.tensors)
+        complete_bundle_weights(weights, tensors, network.state_dict())
+        weights = replace(weights, tensors=tensors)
+    return own_state_dict(network, said.network, weights)
+
+
 def read_weights(network: str | None, checkpoint: Path | None, parts: Sequence[str]) -> Weights:
     """
     Read one file, or one file per part.
@@ -192,7 +221,7 @@ def read_weights(network: str | None, checkpoint: Path | None, parts: Sequence[s
             released = f', or the released ones by {_part_options(names)}' if names else ''
             msg = f'no weights for {network or "the bundle"}: give the file of a checkpoint'
             raise CheckpointError(msg + released)
-        return open_checkpoint(checkpoint)
+        return open_start(checkpoint)
     files = _files(parts, network, names)
     if checkpoint:
         msg = f'{checkpoint} beside --part {parts[0]}: give one file, or {_part_options(names)}'

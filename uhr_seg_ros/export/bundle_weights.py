@@ -48,6 +48,7 @@ from uhr_seg_ros.export.bundle_writing import name_weights
 from uhr_seg_ros.export.checkpoints import Checkpoint
 from uhr_seg_ros.export.description import Description, KEY
 from uhr_seg_ros.export.state_dicts import plain_tensors
+from uhr_seg_ros.image_io.raster_bands import BandRules
 from uhr_seg_ros.networks.presets import options_of
 
 logger = logging.getLogger(__name__)
@@ -156,7 +157,9 @@ def read_weights(bundle: Bundle) -> Checkpoint:
     except (SafetensorError, KeyError, TypeError, ValueError) as err:
         msg = f'weights {path} cannot be read ({err!r}): {REEXPORT_HINT}'
         raise CheckpointError(msg) from err
-    return Checkpoint(path, plain_tensors(tensors, path), description, None)
+    bands = BandRules.of(bundle.provenance).fields()
+    decisive = {f'data.{name}': value for name, value in bands.items()}
+    return Checkpoint(path, plain_tensors(tensors, path), description, decisive)
 
 
 def _header(content: bytes) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Checkpoint:
         tensors: By name, dense and finite, float32 or int64.
         description: What it says that it is for; None where it does not.
         decisive: What training wrote before there were descriptions: the recipe and the number
-            of classes; None where it did not.
+            of classes; of a bundle, which bands were trained on. None where it did not.
     """
 
     path: Path

@@ -137,7 +137,7 @@ def _load_whole(network: SegmentationNetwork, path: str | Path, ours: Descriptio
             redrawn.add(name.rpartition('.')[0])
         else:
             kept = True
-    left_out = _complete(tensors, own) if checkpoint.path.name == WEIGHTS_FILE else ()
+    left_out = complete_bundle_weights(checkpoint, tensors, own)
     try:
         load_checkpoint(network, tensors)
     except CheckpointError as err:
@@ -168,10 +168,22 @@ def _classifier_tensors(network: SegmentationNetwork, ours: Description | None) 
     return [name for name, value in own.items() if value.shape != wider[name].shape]
 
 
-def _complete(
-    tensors: dict[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+def complete_bundle_weights(
+    checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], own: Mapping[str, torch.Tensor]
 ) -> tuple[str, ...]:
-    """Add the tensors that a bundle lacks, those of layers that only training has; name these."""
+    """
+    Add the tensors that a bundle lacks, those of layers that only training has.
+
+    Args:
+        checkpoint: Nothing is added unless it was read from a bundle.
+        tensors: Of it, by name; changed.
+        own: State dict of the network that they are for.
+
+    Returns:
+        The layers that were added.
+    """
+    if checkpoint.path.name != WEIGHTS_FILE:
+        return ()
     missing = [name for name in own if name not in tensors]
     tensors.update((name, own[name]) for name in missing)
     layers = (name.partition('.')[0] for name in missing if not name.endswith(COUNTER))
