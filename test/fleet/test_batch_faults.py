@@ -48,6 +48,8 @@ def test_lists_and_addresses(tmp_path: Path) -> None:
     reasons = sorted(str(error) for error in errors)
     assert reasons[0].startswith('list ') and reasons[0].endswith('leads to itself')
     assert reasons[1:] == [f'no such file: {tmp_path}/in/missing.png']
+    inputs, errors = find_inputs([str(tmp_path / 'i?'), texts[1]], tmp_path / 'out')
+    assert [each.name for each in inputs] == ['a', 'b'] and not errors
 
 
 @pytest.mark.parametrize(
