@@ -203,10 +203,10 @@ def far_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """Return a disk of 256 KB, or skip where none can be mounted."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallDisk]:
+    """Return a disk of 256 KB, or as many as it is parametrized by; skip where none is mounted."""
     try:
-        disk = SmallDisk(tmp_path / 'disk')
+        disk = SmallDisk(tmp_path / 'disk', getattr(request, 'param', 256))
     except (OSError, subprocess.CalledProcessError) as err:
         pytest.skip(f'a small disk cannot be mounted here: {err}')
     yield disk

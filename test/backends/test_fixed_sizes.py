@@ -26,7 +26,7 @@ import pytest
 
 from uhr_seg_ros.backends import onnxruntime
 from uhr_seg_ros.backends.fixed_sizes import FixedSizes, MIN_VALUES
-from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeEngine
+from uhr_seg_ros.backends.onnxruntime import LIGHT_SIZES, OnnxRuntimeEngine
 from uhr_seg_ros.core.bundle import Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
 
@@ -82,6 +82,45 @@ def test_a_new_size_that_stays_is_opened_and_each_time_later() -> None:
         runs.append(next(n for n in range(1, 100) if sizes.choose(frame).get('height') == height))
         assert sizes.choose(frame) == {'height': height, 'width': 192}
     assert runs == [1, 1, 2, 4]
+
+
+def test_several_sizes_at_a_time() -> None:
+    sizes = FixedSizes({'image': (1, 3, 'height', 'width')}, most=2)
+    first, second, third = (of(1, 3, height, 192) for height in (160, 176, 192))
+    assert all(sizes.choose(each) for each in (first, second) * 3)
+    assert sizes.choose(third)  # instead of the first one
+    assert sizes.choose(second) and sizes.kept(third) and not sizes.kept(first)
+    assert [bool(sizes.choose(first)) for _ in range(2)] == [False, True]
+    assert not sizes.kept(third), 'the one that was not used for longest goes'
+
+
+def test_a_small_graph_stays_open_for_some_sizes(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., object] = onnxruntime._open_session
+    opened: list[dict[str, int]] = []
+
+    def noted(*arguments: object) -> object:
+        opened.append(dict(arguments[3]) if len(arguments) > 3 else {})
+        return real(*arguments)
+
+    monkeypatch.setattr(onnxruntime, '_open_session', noted)
+    heights = [160, 176, 192] * 2 + [208] * 2
+
+    def run(engine: OnnxRuntimeEngine) -> list[int]:
+        opened.clear()
+        for height in heights:
+            found = engine.run({'image': image(height, 192)}, ['local'])['local']
+            assert found.shape[2] == height // 4
+        return [next(iter(each.values()), 0) for each in opened]
+
+    engine = OnnxRuntimeEngine(graph, 1)
+    assert run(engine) == [160, 176, 192, 208]
+    assert len(engine._others) == LIGHT_SIZES
+    engine.forget()
+    assert not engine._others and opened_for(engine) is None
+    monkeypatch.setattr(onnxruntime, 'LIGHT_BYTES', 0)
+    assert run(OnnxRuntimeEngine(graph, 1)) == [160, 176, 0, 208]
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,18 @@ def test_blocks_are_those_of_the_whole_frame(
         assert (found == whole.confidence).all()
 
 
+def test_a_map_smaller_than_a_tile(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Also smaller than what the network reduces to a pixel."""
+    paths = [
+        write_raster(tmp_path / f'{height}x{width}.tif', bands_of(paint(stripes(height, width))))
+        for height, width in ((37, 90), (1, 200), (3, 2))
+    ]
+    assert segment(tiny_bundle, tmp_path / 'out', *paths) == 0
+    for path in paths:
+        found = read_map(tmp_path / 'out' / f'{path.stem}_mask.tif')
+        assert (found == stripes(*found.shape)).all()
+
+
 def test_semantic_windows_where_memory_ends(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

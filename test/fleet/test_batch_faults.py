@@ -21,7 +21,9 @@ from pathlib import Path
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from rasters import read_map, write_raster
 from small_disk import SmallDisk
 from test_batch import batch, GREEN, picture, RED
 
@@ -46,6 +48,8 @@ def test_lists_and_addresses(tmp_path: Path) -> None:
     reasons = sorted(str(error) for error in errors)
     assert reasons[0].startswith('list ') and reasons[0].endswith('leads to itself')
     assert reasons[1:] == [f'no such file: {tmp_path}/in/missing.png']
+    inputs, errors = find_inputs([str(tmp_path / 'i?'), texts[1]], tmp_path / 'out')
+    assert [each.name for each in inputs] == ['a', 'b'] and not errors
 
 
 @pytest.mark.parametrize(
@@ -130,6 +134,32 @@ def test_a_full_disk_ends_the_batch(
     small_disk.make_room()
     names = [path.name for path in small_disk.path.rglob('*') if path.is_file()]
     assert not [name for name in names if 'unfinished' in name or name.endswith('_mask.png')]
+
+
+@pytest.mark.parametrize('small_disk', [1024], indirect=True)
+def test_maps_that_find_no_room_fail_alone(
+    tiny_bundle: Path, tmp_path: Path, small_disk: SmallDisk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rows of one have no room, those of another have, but not the map of them."""
+    pytest.importorskip('rasterio', reason='rasters are read by rasterio')
+    maps = {'large': 1100, 'small': 64, 'middle': 900}
+    inputs = [
+        write_raster(tmp_path / f'{name}.tif', np.full((3, side, side), 200, np.uint8))
+        for name, side in maps.items()
+    ]
+    inputs.insert(1, picture(tmp_path / 'photo.png', GREEN))
+    out = small_disk.path / 'out'
+    assert batch(tiny_bundle, out, *inputs, '--no-overlay', '--retries', 0) == 1
+    errors = capsys.readouterr().err
+    assert 'large.tif' in errors and 'has no room for a file of 2 MiB' in errors
+    assert 'middle.tif' in errors and 'the disk has no room for the 1 MiB that' in errors
+    assert {path.name for path in out.glob('*_mask.*')} == {
+        'photo_mask.png',
+        'small_mask.tif',
+        'small_mask.tif.aux.xml',
+    }
+    assert (read_map(out / 'small_mask.tif') < 3).all()
+    assert not [path for path in small_disk.path.rglob('*') if 'unfinished' in path.name]
 
 
 def test_a_disk_that_becomes_read_only(

@@ -31,7 +31,7 @@ pytest.importorskip('rasterio', reason='maps are written by rasterio')
 
 def test_a_disk_without_room_is_told_before_the_work(small_disk: SmallDisk) -> None:
     path = small_disk.path / 'work.tif'
-    with pytest.raises(WriteError, match='the disk has no room for the 1 MiB'):
+    with pytest.raises(WriteError, match='the disk has no room for the 2 MiB'):
         WorkMap(path, MapForm((1200, 1200), 'uint8', 255), resume=False)
     assert not path.exists()
 

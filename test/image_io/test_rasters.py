@@ -45,6 +45,63 @@ def test_windows_of_colors(tmp_path: Path) -> None:
     assert window.valid.all()
 
 
+@pytest.mark.parametrize('resolution', [None, 1.0])
+@pytest.mark.parametrize(
+    ('rows', 'columns'),
+    [
+        ((20, 50), (10, 60)),
+        ((-5, 12), (-7, 9)),
+        ((-10, 90), (-10, 90)),
+        ((30, 40), (-20, 0)),
+        ((70, 95), (3, 9)),
+        ((80, 90), (90, 95)),
+    ],
+    ids=['below', 'corner', 'around', 'left', 'under', 'far'],
+)
+def test_windows_off_the_raster(
+    tmp_path: Path, rows: tuple[int, int], columns: tuple[int, int], resolution: float | None
+) -> None:
+    """What there is lies in its place, as it is; the rest is not valid."""
+    path = write_raster(tmp_path / 'a.tif', bands_of(colored(70, 90)))
+    if resolution:
+        columns = columns[0] // 2, columns[1] // 2
+    with Raster(path, BandRules(resolution=resolution)) as raster:
+        height, width = raster.size
+        expected = np.zeros((200, 200, 3), np.uint8)
+        inner = slice(50, 50 + height), slice(50, 50 + width)
+        expected[inner] = raster.read((0, height), (0, width)).image
+        window = raster.read(rows, columns)
+    valid = np.zeros((200, 200), bool)
+    valid[inner] = True
+    place = tuple(slice(50 + start, 50 + stop) for start, stop in (rows, columns))
+    assert (window.valid == valid[place]).all()
+    assert np.abs(window.image.astype(int) - expected[place]).max() <= (1 if resolution else 0)
+
+
+@pytest.mark.parametrize('offset', [(50, -20), (-60, 40), (30, 40), (500, 500)])
+def test_a_vrt_whose_sources_lie_beyond_it(tmp_path: Path, offset: tuple[int, int]) -> None:
+    """They are cut at its borders; what none covers is nodata, if the VRT says so, else black."""
+    image = np.maximum(colored(60, 80), 1)
+    write_raster(tmp_path / 'a.tif', bands_of(image))
+    left, top = offset
+    band = """<VRTRasterBand dataType="Byte" band="{0}">{1}<SimpleSource>
+      <SourceFilename relativeToVRT="1">a.tif</SourceFilename><SourceBand>{0}</SourceBand>
+      <SrcRect xOff="0" yOff="0" xSize="80" ySize="60"/>
+      <DstRect xOff="{2}" yOff="{3}" xSize="80" ySize="60"/></SimpleSource></VRTRasterBand>"""
+    expected = np.zeros((90, 100, 3), np.uint8)
+    target = expected[max(top, 0) : max(top + 60, 0), max(left, 0) : max(left + 80, 0)]
+    target[:] = image[max(-top, 0) :, max(-left, 0) :][: target.shape[0], : target.shape[1]]
+    for nodata in ('', '<NoDataValue>0</NoDataValue>'):
+        bands = ''.join(band.format(number, nodata, left, top) for number in (1, 2, 3))
+        path = tmp_path / 'a.vrt'
+        path.write_text(f'<VRTDataset rasterXSize="100" rasterYSize="90">{bands}</VRTDataset>')
+        with Raster(path) as raster:
+            window = raster.read((5, 90), (10, 100))
+            assert (window.image == expected[5:, 10:]).all()
+            assert (window.valid == (expected[5:, 10:].any(2) if nodata else True)).all()
+            assert not raster.damaged
+
+
 def test_gray_palettes_and_named_bands(tmp_path: Path) -> None:
     values = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
     gray = write_raster(tmp_path / 'gray.tif', values)

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 import weakref
 
 import numpy as np
@@ -27,12 +28,14 @@ from uhr_seg_ros.backends.fixed_sizes import Sizes
 from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeEngine
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.image_io.rasters import RasterWindow
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.raster_blocks import (
     BlockOptions,
     DEFAULT_RASTER_MEMORY_MB,
     window_side,
     WindowBlocks,
 )
+from uhr_seg_ros.pipelines.raster_engine import choose_engine
 from uhr_seg_ros.pipelines.raster_two_branch import LogitBlocks
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch import TwoBranch
@@ -100,6 +103,47 @@ def test_logits_of_windows_are_blended(tiny_bundle: Path, tmp_path: Path) -> Non
             blocks.done(block)
     assert len(blocks.blocks) == 6 and len(sizes) == 1
     assert not list(tmp_path.glob('below_0*')), 'what no block needs any more is removed'
+
+
+def test_blocks_are_fused_in_a_few_sizes(
+    far_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the last ones of rows and columns in one, so that a graph of it serves them."""
+    image = colored(1800, 2200)
+
+    def read(rows: tuple[int, int], columns: tuple[int, int]) -> RasterWindow:
+        part = image[slice(*rows), slice(*columns)]
+        return RasterWindow(part, np.ones(part.shape[:2], bool))
+
+    fused: list[tuple[int, ...]] = []
+    fuse = TwoBranch.fused
+
+    def noted(
+        pipeline: TwoBranch, maps: dict[str, np.ndarray], *rest: Any
+    ) -> dict[str, np.ndarray]:
+        fused.append(maps['tokens'].shape[2:])
+        return fuse(pipeline, maps, *rest)
+
+    monkeypatch.setattr(TwoBranch, 'fused', noted)
+    with Segmenter(far_bundle, 'onnxruntime', TilingOptions(tile=512)) as segmenter:
+        whole = segmenter(image).mask
+        engine, tokens = choose_engine(
+            segmenter,
+            image.shape[:2],
+            read,
+            tmp_path,
+            BlockOptions(),
+            memory_mb=DEFAULT_RASTER_MEMORY_MB,
+            detail_mb=11,
+        )
+        assert tokens is not None
+        tokens.compute(lambda: None)
+        for block in engine.blocks:
+            place = slice(*block.rows), slice(*block.columns)
+            assert (engine.run(block).mask == whole[place]).all()
+            engine.done(block)
+    assert len(engine.blocks) == 20
+    assert len(set(fused)) == 4 and fused.count(fused[0]) == 12
 
 
 def test_sides_of_windows_by_memory(tiny_bundle: Path) -> None:

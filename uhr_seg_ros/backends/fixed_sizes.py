@@ -47,17 +47,18 @@ class FixedSizes:
 
     Args:
         axes: input -> its axes, those that are only known at run time by their names, or None.
+        most: so many sizes are chosen at a time; the one that was not used for longest goes.
 
     """
 
-    def __init__(self, axes: Mapping[str, Sequence[int | str | None]]) -> None:
+    def __init__(self, axes: Mapping[str, Sequence[int | str | None]], most: int = 1) -> None:
         self._axes = [
             (tensor, place, name)
             for tensor, names in axes.items()
             for place, name in enumerate(names)
             if isinstance(name, str)
         ]
-        self._chosen = self._last = ANY
+        self._most, self._chosen, self._last = most, list[Sizes](), ANY
         self._repeats, self._left = 0, 0
 
     def choose(self, feeds: Mapping[str, np.ndarray]) -> Sizes:
@@ -71,22 +72,24 @@ class FixedSizes:
         sizes = self._sizes_of(feeds)
         self._repeats = self._repeats + 1 if sizes == self._last else 1
         self._last = sizes
-        if sizes == self._chosen:
-            return sizes
-        if self._chosen:
-            self._left += 1
-            self._chosen = ANY
-        if self._repeats >= 2 ** (self._left - 1):
-            self._chosen = sizes
-        return self._chosen
+        if sizes in self._chosen:
+            self._chosen.remove(sizes)
+        else:
+            if len(self._chosen) == self._most:
+                del self._chosen[0]
+                self._left += 1
+            if self._repeats < 2 ** (self._left - 1):
+                return ANY
+        self._chosen.append(sizes)
+        return sizes
 
     def kept(self, feeds: Mapping[str, np.ndarray]) -> Sizes:
         """Return the chosen sizes where they fit, else any; what comes is no reason to choose."""
-        return self._chosen if self._sizes_of(feeds) == self._chosen else ANY
+        return sizes if (sizes := self._sizes_of(feeds)) in self._chosen else ANY
 
     def give_up(self) -> None:
         """Take every size from now on: the runtime cannot open the graph for one."""
-        self._axes, self._chosen = [], ANY
+        self._axes, self._chosen = [], []
 
     def _sizes_of(self, feeds: Mapping[str, np.ndarray]) -> Sizes:
         if max((each.size for each in feeds.values()), default=0) < MIN_VALUES:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+import os
 from threading import Lock
 from typing import Any
 
@@ -51,6 +52,12 @@ from uhr_seg_ros.core.text import one_line
 #: So long a thread looks for the next operator before it sleeps, us: operators follow each other
 #: faster where the cores are free.
 SPIN_US = '50'
+
+#: A graph whose file has at most so many bytes stays open for several sizes, such as the fusion
+#: for those of the blocks of a map: in a shared arena that takes no memory worth mentioning.
+LIGHT_BYTES = 1_000_000
+#: Sizes that it is open for, beside the session that takes all.
+LIGHT_SIZES = 3
 
 
 class OnnxRuntimeBackend:
@@ -127,7 +134,8 @@ class OnnxRuntimeEngine:
     """
     One graph in one ONNX Runtime session; see the protocol `Engine`.
 
-    On the CPU the session is opened anew for the size of frames that comes; see `FixedSizes`.
+    On the CPU the session is opened anew for the size of frames that comes; see `FixedSizes`. A
+    small graph keeps some of those that it had.
 
     Args:
         graph: graph of a bundle.
@@ -168,8 +176,12 @@ class OnnxRuntimeEngine:
         types = {tensor.name: tensor.type for tensor in (*inputs, *outputs)}
         check_tensors(graph, self.input_shapes, self.output_shapes, types)
         on_cpu = provider == DEFAULT_PROVIDER
-        self._sizes = FixedSizes({each.name: each.shape for each in inputs if on_cpu})
+        held = self._graph.descriptor
+        is_light = held is not None and os.fstat(held).st_size <= LIGHT_BYTES and _share_memory()
+        self._most = LIGHT_SIZES if is_light else 1
+        self._sizes = FixedSizes({each.name: each.shape for each in inputs if on_cpu}, self._most)
         self._opened_for = ANY
+        self._others: list[tuple[Sizes, ort.InferenceSession]] = []  # the last one used is last
         self._lock = Lock()  # of the session: several threads may run it
 
     def provenance(self) -> dict[str, str]:
@@ -186,7 +198,7 @@ class OnnxRuntimeEngine:
         choose = self._sizes.choose if self.keeps_memory else self._sizes.kept
         with self._lock:
             if (sizes := choose(feeds)) != self._opened_for:
-                self._open_for(sizes)
+                self._turn_to(sizes)
             session = self._session
         try:
             arrays = session.run(list(outputs), dict(feeds), options)
@@ -200,13 +212,28 @@ class OnnxRuntimeEngine:
         """Open another session on the CPU; elsewhere that takes longer than it is worth."""
         if self._provider is CPU:
             with self._lock:
+                self._others.clear()
                 self._open_for(ANY)
 
     def close(self) -> None:
-        """Free the memory of the session."""
+        """Free the memory of the sessions."""
         del self._session
+        self._others.clear()
         if self._provider is CPU and _share_memory():
             _give_back()
+
+    def _turn_to(self, sizes: Sizes) -> None:
+        """Take the session for some sizes, or open it; a small graph keeps the one it had."""
+        before = self._opened_for, self._session
+        kept = next((each for each in self._others if each[0] == sizes), None)
+        if kept is None:
+            self._open_for(sizes)
+        else:
+            self._others.remove(kept)
+            self._opened_for, self._session = kept
+        if self._most > 1 and before[0] != self._opened_for:
+            self._others.append(before)
+            del self._others[: -self._most]
 
     def _open_for(self, sizes: Sizes) -> None:
         """Open the graph for some sizes; for all, from now on, where that cannot be."""

@@ -23,11 +23,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import errno
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 
+from uhr_seg_ros.core.errors import WriteError
+
+#: What file systems say that have no room, or no more for this user.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 #: What file systems say that cannot promise room.
 _NO_PROMISE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
@@ -37,7 +42,9 @@ def new_mapped(path: Path, dtype: np.dtype | type, shape: Sequence[int]) -> np.m
     Make a file of numpy (`.npy`) and map it, to be written.
 
     Raises:
-        OSError: it cannot be made, or the disk has no room for all of it; no file is left.
+        WriteError: the disk has no room for all of it; no file is left, so others find the disk
+            as it was.
+        OSError: it cannot be made.
 
     """
     try:
@@ -46,6 +53,10 @@ def new_mapped(path: Path, dtype: np.dtype | type, shape: Sequence[int]) -> np.m
             reserve(file.fileno())
     except OSError as err:
         path.unlink(missing_ok=True)
+        if err.errno in _NO_ROOM:
+            needed = math.prod(shape) * np.dtype(dtype).itemsize
+            msg = f'{path.parent} has no room for a file of {-(-needed >> 20)} MiB'
+            raise WriteError(msg) from err
         raise OSError(err.errno, err.strerror, str(path)) from err
     return array
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from uhr_seg_ros.core.atomic_io import atomic_write, write_json
@@ -86,11 +85,10 @@ def prepare(
             try:
                 for member in members(part):
                     place = published.place(member.path)
-                    if place is None or published.target(place) in done:
+                    if place is None or (key := published.target(place)) in done:
                         continue
-                    make = partial(_make_mosaic, mosaics) if place.part else _make
-                    if make(published, member, root, place, draft, found):
-                        done.add(published.target(place))
+                    if _make(published, member, place, root / key, draft, mosaics, found):
+                        done.add(key)
                         bar.update()
             except DataError as err:
                 if len(parts) == 1:
@@ -108,52 +106,37 @@ def prepare(
 def _make(
     published: PublishedSet,
     member: Member,
-    root: Path,
     place: Place,
+    target: Path,
     draft: Path,
+    mosaics: PartCollection,
     found: Preparation,
 ) -> bool:
-    """Write a file, or find it there; return whether it is there afterwards."""
+    """
+    Write a file, or find it there; return whether it is there afterwards.
+
+    A mosaic is written with the last one of its parts.
+    """
     key = published.target(place)
-    target = root / key
     try:
         if target.exists():
-            _check_same(member, target, place)
+            if place.part:
+                check_kept(published, place, target)
+            else:
+                _check_same(member, target, place)
             found.kept += 1
-        else:
+        elif not place.part:
             _write(published, member, target, place, draft)
             found.written += 1
-    except DataError as err:
-        found.faults[key] = str(err)
-        return False
-    found.faults.pop(key, None)
-    return True
-
-
-def _make_mosaic(
-    mosaics: PartCollection,
-    published: PublishedSet,
-    member: Member,
-    root: Path,
-    place: Place,
-    _: Path,
-    found: Preparation,
-) -> bool:
-    """Take a part, and write the mosaic once all are there; as `_make`."""
-    key = published.target(place)
-    target = root / key
-    try:
-        if target.exists():
-            check_kept(published, place, target)
-            found.kept += 1
-        else:
-            if not mosaics.add(member, place):
-                return False
+        elif mosaics.add(member, place):
             mosaics.write(place, target)
             found.written += 1
+        else:
+            return False
     except DataError as err:
         text = str(err)
-        found.faults[key] = text if text.startswith(str(target)) else f'{key}: {text}'
+        names_it = not place.part or text.startswith(str(target))
+        found.faults[key] = text if names_it else f'{key}: {text}'
         return False
     found.faults.pop(key, None)
     return True

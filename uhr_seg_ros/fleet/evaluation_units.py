@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 import json
 from pathlib import Path
@@ -38,6 +38,7 @@ from uhr_seg_ros.evaluation.measuring import counts_of, Engines, open_measurer
 from uhr_seg_ros.evaluation.settings import EvaluationSettings
 from uhr_seg_ros.fleet.fingerprints import fingerprint_of
 from uhr_seg_ros.fleet.image_units import try_images
+from uhr_seg_ros.fleet.options import JobOptions
 from uhr_seg_ros.fleet.tools import Tools
 from uhr_seg_ros.fleet.units import digest, Outcome, Record, Unit
 from uhr_seg_ros.image_io.raster_bands import BandRules
@@ -47,39 +48,26 @@ EVALUATION, MEASURED = 'evaluation', 'measured'
 
 
 @dataclass(frozen=True)
-class EvaluationOptions:
+class EvaluationOptions(JobOptions):
     """
-    What every worker knows; values that JSON holds.
+    Those of an evaluation, whose results are counts.
 
     Attributes:
-        output: the folder of the counts, which all workers see.
-        bundle: folder or name.
-        bundle_sha256: of its model.yaml: that of every worker has to be the same.
         dataset: its name, as of `open_dataset`.
         root: its folder.
         split: of it.
         rules: for bands, as `BandRules.fields` gives them.
         settings: `EvaluationSettings` as a dict.
         engines: `Engines` as a dict.
-        retries: so many times what failed is tried again.
 
     """
 
-    output: str
-    bundle: str
-    bundle_sha256: str
     dataset: str
     root: str
     split: str
     rules: dict[str, Any]
     settings: dict[str, Any]
     engines: dict[str, Any]
-    retries: int = 2
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the counts."""
-        return Path(self.output)
 
     def counts_file(self, image: FileSample) -> Path:
         """Return where the counts of an image lie: they are those of its files as they are now."""
@@ -103,7 +91,7 @@ class EvaluationOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes by their names, and for what job of a worker they are."""
-        return {'job': EVALUATION, **asdict(self)}
+        return {'job': EVALUATION, **super().as_dict()}
 
 
 class EvaluationTools(Tools[EvaluationOptions]):

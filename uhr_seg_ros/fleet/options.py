@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What is chosen for a batch: the same for all workers, and a part of what results are made of."""
+"""What is chosen for a job, such as a batch: the same for all workers, and what shapes results."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,39 @@ WORK = '.uhr_seg_batch'
 
 
 @dataclass(frozen=True)
-class BatchOptions:
+class JobOptions:
     """
-    What every worker knows; values that JSON holds.
+    What every worker knows, whatever its job is; values that JSON holds.
 
     Attributes:
         output: the folder of the results, which all workers see.
         bundle: folder or name.
         bundle_sha256: of its model.yaml: that of every worker has to be the same.
+        retries: so many times what failed is tried again.
+
+    """
+
+    output: str
+    bundle: str
+    bundle_sha256: str
+    retries: int = field(default=2, kw_only=True)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the results."""
+        return Path(self.output)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes by their names, as a worker takes them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class BatchOptions(JobOptions):
+    """
+    Those of a batch.
+
+    Attributes:
         backend: see `Segmenter`.
         precision: of the engines.
         threads: of the engines of a worker; 0: one per core.
@@ -55,14 +80,10 @@ class BatchOptions:
         stretch: see `BandRules`.
         target_resolution: see `BandRules`.
         unit_frames: frames of a unit; a raster counts as frames of 4K.
-        retries: so many times what failed is tried again.
         cache: folder of a worker for copies of what is not on a disk; empty: a temporary one.
 
     """
 
-    output: str
-    bundle: str
-    bundle_sha256: str
     backend: str = 'auto'
     precision: str = 'auto'
     threads: int = 0
@@ -78,13 +99,7 @@ class BatchOptions:
     stretch: str | tuple[float, float] | None = None
     target_resolution: float | None = None
     unit_frames: int = 32
-    retries: int = 2
     cache: str = ''
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the results."""
-        return Path(self.output)
 
     @property
     def work(self) -> Path:
@@ -131,10 +146,6 @@ class BatchOptions:
             TilingOptions(self.memory_limit_mb),
             options=EngineOptions(threads=self.threads, precision=self.precision),
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the attributes by their names, as `BatchOptions(**...)` takes them."""
-        return asdict(self)
 
 
 _DECIDE = (

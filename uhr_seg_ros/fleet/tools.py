@@ -23,31 +23,11 @@ import os
 from pathlib import Path
 import socket
 from time import perf_counter, process_time, time
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from uhr_seg_ros.fleet.options import BatchOptions
+from uhr_seg_ros.fleet.options import BatchOptions, JobOptions
 from uhr_seg_ros.fleet.units import Record
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-
-
-class JobOptions(Protocol):
-    """What the options of every job tell."""
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the results."""
-        ...
-
-    @property
-    def retries(self) -> int:
-        """So many times what failed is tried again."""
-        ...
-
-    @property
-    def bundle_sha256(self) -> str:
-        """Of the model.yaml of the driver's bundle."""
-        ...
-
 
 Options = TypeVar('Options', bound=JobOptions)
 

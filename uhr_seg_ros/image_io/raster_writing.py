@@ -119,8 +119,8 @@ class WorkMap:
         if self.path.stat().st_size < needed:
             self.path.unlink()
             msg = (
-                f'{self.path} cannot be written: the disk has no room for the {needed >> 20} MiB '
-                'that it takes until the end'
+                f'{self.path} cannot be written: the disk has no room for the '
+                f'{-(-needed >> 20)} MiB that it takes until the end'
             )
             raise WriteError(msg)
 

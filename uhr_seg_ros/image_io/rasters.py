@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import cosh, isfinite
@@ -168,13 +169,21 @@ class Raster:
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> RasterWindow:
         """
-        Read a window; what is damaged in it is not valid, and noted in `damaged`.
+        Read a window; what lies off the raster is not valid.
+
+        What is damaged is not valid either, and noted in `damaged`.
 
         Args:
-            rows: first row and end, px, inside of the raster.
+            rows: first row and end, px.
             columns: first column and end, px.
 
         """
+        inside = [
+            (min(max(start, 0), length), max(min(stop, length), 0))
+            for (start, stop), length in zip((rows, columns), self.size, strict=True)
+        ]
+        if inside != [rows, columns]:  # GDAL would stretch what there is
+            return self._read_beyond(rows, columns, inside)
         try:
             return self._read(rows, columns)
         except self._rasterio.errors.RasterioIOError:
@@ -215,6 +224,17 @@ class Raster:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+    def _read_beyond(
+        self, rows: tuple[int, int], columns: tuple[int, int], inside: list[tuple[int, int]]
+    ) -> RasterWindow:
+        """Read what lies inside of the raster, and leave the rest black."""
+        whole = _nothing((rows[1] - rows[0], columns[1] - columns[0]))
+        if all(start < stop for start, stop in inside):
+            found = self.read(*inside)
+            place = _place(inside, (rows, columns))
+            whole.image[place], whole.valid[place] = found.image, found.valid
+        return whole
 
     def _read(self, rows: tuple[int, int], columns: tuple[int, int]) -> RasterWindow:
         shape = rows[1] - rows[0], columns[1] - columns[0]
@@ -264,8 +284,7 @@ class Raster:
 
     def _read_what_can_be(self, rows: tuple[int, int], columns: tuple[int, int]) -> RasterWindow:
         """Read block by block of the file and leave out those that cannot be read."""
-        shape = rows[1] - rows[0], columns[1] - columns[0]
-        whole = RasterWindow(np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool))
+        whole = _nothing((rows[1] - rows[0], columns[1] - columns[0]))
         high, wide = (
             max(1, side * seen // length)
             for side, seen, length in zip(
@@ -286,9 +305,21 @@ class Raster:
                 except self._rasterio.errors.RasterioIOError:
                     self.damaged.add((row, column))
                     continue
-                place = tuple(
-                    slice(start - first, stop - first)
-                    for (start, stop), (first, _) in zip(part, (rows, columns), strict=True)
-                )
+                place = _place(part, (rows, columns))
                 whole.image[place], whole.valid[place] = found.image, found.valid
         return whole
+
+
+def _nothing(shape: tuple[int, int]) -> RasterWindow:
+    return RasterWindow(np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool))
+
+
+def _place(
+    part: Sequence[tuple[int, int]], whole: Sequence[tuple[int, int]]
+) -> tuple[slice, slice]:
+    """Return where a part of a window lies in it."""
+    rows, columns = (
+        slice(start - first, stop - first)
+        for (start, stop), (first, _) in zip(part, whole, strict=True)
+    )
+    return rows, columns

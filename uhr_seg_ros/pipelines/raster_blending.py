@@ -80,6 +80,10 @@ class BlendedBlocks(ABC):
             name: (BlendAxis(self._rows, each.stride), BlendAxis(self._columns, each.stride))
             for name, each in forms.items()
         }
+        self._regions = [
+            _fused_spans(spans, length, halo)
+            for spans, length in zip((self._rows, self._columns), self._padded, strict=True)
+        ]
         places = [
             (rows, columns)
             for rows in _owned(self._rows, size[0], halo)
@@ -186,15 +190,7 @@ class BlendedBlocks(ABC):
 
     def _fused(self, row: int, column: int, own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Blend the maps of a block and what lies around it, and fuse them."""
-        region = tuple(
-            (
-                max(spans[index][0] - 2 * self._halo, 0),
-                spans[index + 1][0] if index + 1 < len(spans) else length,
-            )
-            for spans, index, length in zip(
-                (self._rows, self._columns), (row, column), self._padded, strict=True
-            )
-        )
+        region = self._regions[0][row], self._regions[1][column]
         blended = {}
         for name, values in own.items():
             shape, axis = list(values.shape), self._forms[name].axis
@@ -247,6 +243,20 @@ def _owned(spans: list[Span], length: int, halo: int) -> list[Span]:
     """Return where blocks begin and end along an axis, px."""
     edges = [0, *(start - halo for start, _ in spans[1:]), length]
     return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _fused_spans(spans: list[Span], length: int, halo: int) -> list[Span]:
+    """
+    Return what is fused for the blocks along an axis, px: with the halo on both sides.
+
+    All but the last one get the same length, by some px that are thrown away, since a graph that
+    knows its size is faster.
+    """
+    starts = [max(start - 2 * halo, 0) for start, _ in spans]
+    longest = max(
+        (stop[0] - start for start, stop in zip(starts, spans[1:], strict=False)), default=0
+    )
+    return [*((start, start + longest) for start in starts[:-1]), (starts[-1], length)]
 
 
 def _within(part: Iterable[Span], whole: Iterable[Span]) -> tuple[slice, ...]:

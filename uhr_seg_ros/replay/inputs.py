@@ -37,6 +37,9 @@ from uhr_seg_ros.replay.video import is_video
 #: What inputs are.
 IMAGE, RECORDING, VIDEO = 'image', 'recording', 'video'
 
+#: Names of what commands that write masks keep beside them begin so.
+_NOTES = '.uhr_seg_'
+
 
 @dataclass
 class Inputs:
@@ -70,12 +73,14 @@ def open_inputs(
     Args:
         paths: images, folders of images and videos (what is hidden in them is left out, and so
             are folders), recordings (a folder or a file of one), videos, or patterns of all
-            these, such as ``flights/**/*.jpg``, where no file has this name. The same path again
-            is left out.
+            these, such as ``flights/**/*.jpg``, where no file has this name. A folder that a
+            pattern matches is a recording or a folder of images, as when it is named itself.
+            The same path again is left out.
         topic: of the recordings; empty: the only likely one of each, see `choose_topic`.
         every: 1 for all frames, 2 for every second one: of each recording and video, and of
             images that come one after the other.
-        results: a folder that patterns do not lead into: what an earlier run wrote is no input.
+        results: a folder that patterns do not lead into, nor into any that has the notes of an
+            earlier run: what that wrote is no input.
         others: suffixes of images that folders and patterns lead to beside the usual ones.
 
     Returns:
@@ -114,7 +119,7 @@ def find_files(
     errors: list[RecordingError] = []
     for path in paths:
         try:
-            for kind, file in _files(path, results, (*SUFFIXES, *others)):
+            for kind, file in _files(path, results, (*SUFFIXES, *others), errors):
                 found.setdefault(os.path.abspath(file), (kind, file))
         except RecordingError as err:
             errors.append(err)
@@ -132,9 +137,17 @@ def _opened(
     return RecordedTopic(file, stems[file], topic, every)
 
 
-def _files(path: Path, results: Path | None, suffixes: Sequence[str]) -> list[tuple[str, Path]]:
+def _files(
+    path: Path, results: Path | None, suffixes: Sequence[str], errors: list[RecordingError]
+) -> list[tuple[str, Path]]:
     """
     Return what a path of a user stands for, file by file, each with its kind.
+
+    Args:
+        path: of the user.
+        results: see `open_inputs`.
+        suffixes: of images.
+        errors: takes why folders that a pattern matches are left out.
 
     Raises:
         RecordingError: there is no such file, or nothing in it is an input.
@@ -143,11 +156,11 @@ def _files(path: Path, results: Path | None, suffixes: Sequence[str]) -> list[tu
         return _of_folder(path, suffixes)
     if os.path.exists(path) or not glob.has_magic(str(path)):
         return [(_kind_of_file(path), path)]
-    return _of_pattern(path, results, suffixes)
+    return _of_pattern(path, results, suffixes, errors)
 
 
 def _of_pattern(
-    pattern: Path, results: Path | None, suffixes: Sequence[str]
+    pattern: Path, results: Path | None, suffixes: Sequence[str], errors: list[RecordingError]
 ) -> list[tuple[str, Path]]:
     matches = _in_order(map(Path, glob.glob(str(pattern), recursive=True)))
     recordings = {match for match in matches if match.is_dir() and _is_recording(match)}
@@ -157,6 +170,12 @@ def _of_pattern(
             continue
         if match in recordings:
             found.append((RECORDING, match))
+        elif match.is_dir():
+            try:
+                found += [] if _holds_results(match) else _of_folder(match, suffixes)
+            except RecordingError as err:
+                if '**' not in pattern.parts:  # which meets the folders on its way, too
+                    errors.append(err)
         elif _is_picture(match, suffixes) or (
             is_storage(match) and match.parent not in recordings
         ):
@@ -225,8 +244,19 @@ def _is_picture(path: Path, suffixes: Sequence[str]) -> bool:
 
 
 def _is_recording(folder: Path) -> bool:
-    return (folder / METADATA).is_file() or any(map(is_storage, folder.iterdir()))
+    try:
+        return (folder / METADATA).is_file() or any(map(is_storage, folder.iterdir()))
+    except OSError:  # reading it says why
+        return False
+
+
+def _holds_results(folder: Path) -> bool:
+    """Tell if an earlier run has left its notes in a folder, and so masks and overlays."""
+    return any(folder.glob(f'{_NOTES}*'))
 
 
 def _is_within(path: Path, folder: Path) -> bool:
-    return os.path.abspath(path).startswith(os.path.join(os.path.abspath(folder), ''))
+    """Tell if a path is a folder, or in it."""
+    return os.path.join(os.path.abspath(path), '').startswith(
+        os.path.join(os.path.abspath(folder), '')
+    )
