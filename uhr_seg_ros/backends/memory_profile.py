@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 import subprocess
@@ -37,13 +38,13 @@ SIZES = ((512, 1024), (1536, 2048))
 MORE_PATCHES_PX = 1 << 19
 
 
-def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
+def detail_bytes_per_pixel(bundle: Bundle, precision: str = 'fp32') -> float | None:
     """
     Measure what a pixel of the frame costs the detail branch, or the only one, in bytes.
 
-    With patches it is a pixel of a patch. The input is part of it. None where it cannot be told,
-    is too little, or where a network sees as many px of every frame. Every size runs in a new
-    process: the peak of a process never falls.
+    It is that of the graphs that a CPU runs in a precision. With patches it is a pixel of a patch.
+    The input is part of it. None where it cannot be told, is too little, or where a network sees
+    as many px of every frame. Every size runs in a new process: the peak of a process never falls.
 
     Raises:
         EngineError: The graph does not run at one of the sizes.
@@ -55,7 +56,7 @@ def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
         side = bundle.patches.side
         more = max(2, MORE_PATCHES_PX // side**2)
         sizes = (side, side), (side, (1 + more) * side)
-    peaks = [_in_new_process(bundle, *size) for size in sizes]
+    peaks = [_in_new_process(bundle, precision, *size) for size in sizes]
     pixels = [height * width for height, width in sizes]
     growth = (peaks[1] - peaks[0]) / (pixels[1] - pixels[0])
     return growth if growth > 0 else None
@@ -66,8 +67,8 @@ def _multiples(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _in_new_process(bundle: Bundle, height: int, width: int) -> int:
-    child = python_child(__spec__.name, bundle.path, height, width)
+def _in_new_process(bundle: Bundle, precision: str, height: int, width: int) -> int:
+    child = python_child(__spec__.name, bundle.path, precision, height, width)
     done = subprocess.run(**child, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().rpartition('\n')[2] or f'exit code {done.returncode}'
@@ -76,9 +77,9 @@ def _in_new_process(bundle: Bundle, height: int, width: int) -> int:
     return int(done.stdout)
 
 
-def _peak_bytes(bundle: Bundle, height: int, width: int) -> int | None:
+def _peak_bytes(bundle: Bundle, precision: str, height: int, width: int) -> int | None:
     feeds_of = _patch_feeds if bundle.patches else _image_feeds
-    graph, feeds = feeds_of(bundle, height, width)
+    graph, feeds = feeds_of(bundle, bundle.graphs_in(precision), height, width)
     engine = open_engine(graph)
     _forget_peak()
     for _ in range(2):
@@ -92,15 +93,19 @@ def _forget_peak() -> None:
         Path('/proc/self/clear_refs').write_text('5', encoding='ascii')
 
 
-def _image_feeds(bundle: Bundle, height: int, width: int) -> tuple[Graph, dict[str, np.ndarray]]:
-    graph = next(graph for graph in bundle.graphs.values() if graph.inputs == ('image',))
+def _image_feeds(
+    bundle: Bundle, graphs: Mapping[str, Graph], height: int, width: int
+) -> tuple[Graph, dict[str, np.ndarray]]:
+    graph = next(graph for graph in graphs.values() if graph.inputs == ('image',))
     factor = bundle.low_res_factor if bundle.kind.sees_reduced_frame else 1
     return graph, {'image': np.zeros((1, 3, height // factor, width // factor), np.float32)}
 
 
-def _patch_feeds(bundle: Bundle, side: int, width: int) -> tuple[Graph, dict[str, np.ndarray]]:
+def _patch_feeds(
+    _bundle: Bundle, graphs: Mapping[str, Graph], side: int, width: int
+) -> tuple[Graph, dict[str, np.ndarray]]:
     """Return the graph of patches and as many of them as a width holds, with empty contexts."""
-    graph, count = bundle.graphs['patch'], width // side
+    graph, count = graphs['patch'], width // side
     shapes = open_engine(graph).input_shapes
     fixed = {'image': (count, 3, side, side)}
     sizes = {
@@ -119,4 +124,4 @@ def _known(name: str, shape: Shape) -> tuple[int, ...]:
 
 
 if __name__ == '__main__':
-    print(_peak_bytes(load_bundle(sys.argv[1]), *map(int, sys.argv[2:])))
+    print(_peak_bytes(load_bundle(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])))

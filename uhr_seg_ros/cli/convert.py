@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,10 +134,11 @@ def run(args: argparse.Namespace) -> int:
     resolved = resolve_description(weights, request)
     said = resolved.description
     network = build_checked(said.network, said.options, len(said.classes))
-    state = state_of(network, said, weights)
+    state = state_of(network, said, weights, network.state_dict())
     if average is not None:
         check_alike(said, average.checkpoint.description, average.checkpoint.path)
-        state = averaged(state, state_of(network, said, average.checkpoint), average.share)
+        theirs = state_of(network, said, average.checkpoint, state)
+        state = averaged(state, theirs, average.share)
     load_state(network, state)
     provenance = {
         **files_of(weights),
@@ -187,17 +188,20 @@ def _exported(
 
 
 def state_of(
-    network: SegmentationNetwork, said: Description, weights: Weights
+    network: SegmentationNetwork,
+    said: Description,
+    weights: Weights,
+    lacking: Mapping[str, torch.Tensor],
 ) -> dict[str, torch.Tensor]:
     """
-    Return weights under our names; what only training has, and a bundle lacks, is the network's.
+    Return weights under our names; those that only training has, and a bundle lacks, are given.
 
     Raises:
         CheckpointError: They do not fit; lists the names.
     """
     if isinstance(weights, Checkpoint):
         tensors = dict(weights.tensors)
-        complete_bundle_weights(weights, tensors, network.state_dict())
+        complete_bundle_weights(weights, tensors, lacking)
         weights = replace(weights, tensors=tensors)
     return own_state_dict(network, said.network, weights)
 

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from uhr_seg_ros.backends.memory_profile import detail_bytes_per_pixel
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.cli.arguments import add_bundle, add_frames
 from uhr_seg_ros.core.atomic_io import atomic_write
@@ -38,7 +39,7 @@ from uhr_seg_ros.core.progress import named_steps
 from uhr_seg_ros.core.resources import has_exact_int8
 from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.core.work_folders import draft_folder, lock_folder
-from uhr_seg_ros.export.bundle_writing import add_precision
+from uhr_seg_ros.export.bundle_writing import add_precision, raise_memory
 from uhr_seg_ros.export.cpu_graphs import rewrite_in_place
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import AGREEMENT
@@ -143,7 +144,8 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
         # In between, an earlier model.yaml does not fit to the graphs.
         with signals_held(), _replaced(paths.values(), output):
             files = {name: path.name for name, path in paths.items()}
-            add_precision(output, 'int8', files, facts, default=args.default)
+            added = add_precision(output, 'int8', files, facts, default=args.default)
+    raise_memory(output, detail_bytes_per_pixel(added, 'int8'))
     times = ', '.join(f'{name} {value:.2f}' for name, value in speed.items())
     print(f'{loss} of tiles that nothing was chosen by; times faster here: {times}')
     print(f'written: {output}')

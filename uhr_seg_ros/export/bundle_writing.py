@@ -152,6 +152,23 @@ def add_precision(
     return _write_model(path, content)
 
 
+def raise_memory(directory: str | Path, detail_bytes_per_pixel: float | None) -> Bundle:
+    """
+    Tell model.yaml what a pixel of the frame costs, unless it says more; None: it is not known.
+
+    Returns:
+        The bundle as `load_bundle` reads it back.
+
+    """
+    path = Path(directory)
+    content = read_mapping(path / MODEL_FILE, BundleError, REEXPORT_HINT)
+    if detail_bytes_per_pixel is not None:
+        memory = content.setdefault('memory', {})
+        said = memory.get('detail_bytes_per_pixel', 0.0)
+        memory['detail_bytes_per_pixel'] = max(said, detail_bytes_per_pixel)
+    return _write_model(path, content)
+
+
 def name_weights(directory: str | Path, file: str) -> Bundle:
     """
     Tell model.yaml of weights that a training may start from, in place of earlier ones.

@@ -177,7 +177,7 @@ def complete_bundle_weights(
     Args:
         checkpoint: Nothing is added unless it was read from a bundle.
         tensors: Of it, by name; changed.
-        own: State dict of the network that they are for.
+        own: State dict that they are taken from, of the network that they are for.
 
     Returns:
         The layers that were added.
