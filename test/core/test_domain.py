@@ -185,6 +185,6 @@ def test_a_bundle_with_a_wrong_domain_is_refused(tiny_bundle: Path, tmp_path: Pa
 
 def test_shipped_model_says_what_it_is_for() -> None:
     domain = peek_domain(installed_bundles()['hlrc_s_aerial'])
-    assert (domain.views, domain.ground_resolution) == (('nadir',), (0.3, 1.0))
+    assert (domain.views, domain.ground_resolution) == (('nadir',), (0.3, 5.0))
     # As training with the recipe of the model would write it.
-    assert domain == DOMAINS['aerial'].with_scenes()
+    assert domain == DOMAINS['aerial'].with_images_of(DOMAINS['fields']).with_scenes()

@@ -161,7 +161,7 @@ def test_the_shipped_model_can_be_started_from() -> None:
     started = build_network('hlrc_s', 5)
     with logged() as lines:
         load_pretrained(started, 'network', 'hlrc_s_aerial')
-    assert lines == ['hlrc_s_aerial has no weights of auxiliary: new ones']
+    assert not lines
     files = [path.stat().st_size for path in SHIPPED.iterdir()]
     assert sum(files) <= 16e6
 
