@@ -180,8 +180,8 @@ def test_requirements_are_those_of_the_extras() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return set(done.stdout.splitlines())
 
-    if not Path(sys.prefix, 'bin/python').is_file():
-        pytest.skip('no environment is used')
+    if not Path(sys.prefix, 'bin/python').is_file() or os.environ.get('COLCON') == '1':
+        pytest.skip('no environment with the package is used')
     assert 'numpy>=1.21' in wanted('demo') & wanted('opencv')
     assert {'rosbags', 'matplotlib'} <= wanted('demo') - wanted('opencv')
     assert wanted('opencv') ^ wanted('opencv,workshop') >= {'torch', 'onnx'}
