@@ -44,7 +44,7 @@ except ModuleNotFoundError:  # then tests with generated input skip
 if os.environ.get('UHR_SEG_TEST_WITHOUT_TORCH'):  # scripts/test --no-torch
     sys.modules.update(dict.fromkeys(('torch', 'transformers')))
 
-if find_spec('launch') is not None:
+if find_spec('launch_ros') is not None:
     # All loggers from then on would keep to themselves, and tests of what is logged see nothing.
     import_module('launch.logging')
     logging.setLoggerClass(logging.Logger)
