@@ -44,6 +44,11 @@ except ModuleNotFoundError:  # then tests with generated input skip
 if os.environ.get('UHR_SEG_TEST_WITHOUT_TORCH'):  # scripts/test --no-torch
     sys.modules.update(dict.fromkeys(('torch', 'transformers')))
 
+if find_spec('launch_ros') is not None:
+    # All loggers from then on would keep to themselves, and tests of what is logged see nothing.
+    import_module('launch.logging')
+    logging.setLoggerClass(logging.Logger)
+
 import uhr_seg_ros  # noqa: F401 - before any test imports onnxruntime, whose telemetry it stops
 
 if settings is not None:

@@ -31,6 +31,7 @@ from uhr_seg_ros.core.interruption import progress_note
 from uhr_seg_ros.replay.bags import describe_bag, IMAGE, read_frame, read_messages, stamp_ns
 from uhr_seg_ros.replay.image_source import read_frames
 from uhr_seg_ros.replay.topics import choose_topic
+from uhr_seg_ros.replay.video import Video
 
 SIZE = (24, 40)
 
@@ -140,3 +141,23 @@ def test_a_video_that_is_cut_gives_what_is_there(
     there = len(list(read_messages(path, '/image_raw')))
     assert 5 < there < 15
     assert f'ends after {there} of' in caplog.text
+
+
+def test_a_video_with_varying_distances_is_whole_until_it_is_cut(tmp_path: Path) -> None:
+    """Matroska has a length and no number of frames: with a third left out it looked cut."""
+    av = pytest.importorskip('av', reason='PyAV (av) is not installed')
+    path = tmp_path / 'phone.mkv'
+    noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), np.uint8)
+    with av.open(str(path), 'w') as file:
+        stream = file.add_stream('mpeg4', rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        for number in (each for each in range(60) if each % 3):
+            frame = av.VideoFrame.from_ndarray(noise[number], format='bgr24')
+            frame.pts = number
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    video = Video(path)
+    assert (video.count, len(list(video.grab()))) == (60, 40)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(RecordingError, match='it is cut short or damaged'):
+        list(Video(path).grab())

@@ -184,11 +184,13 @@ def test_inputs_that_are_none(
     """Nothing to segment is an error, and leaves no folder behind."""
     image = picture(tmp_path / 'in/sub/a.png', RED)
     (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0\n')
+    (tmp_path / 'cam.h264').write_bytes(b'\0\0\0\1')
     for words, text in (
         (['nowhere'], 'no such file: nowhere'),
         ([tmp_path / 'in/*.jpg'], 'in/*.jpg matches no image, recording or video'),
         ([tmp_path / 'in'], f"give a pattern: '{tmp_path}/in/**/*.jpg'"),
         ([tmp_path / 'old.bag'], '`rosbags-convert --src old.bag --dst old` makes one of ROS 2'),
+        ([tmp_path / 'cam.h264'], '`ffmpeg -framerate 30 -i cam.h264 -c copy cam.mp4` makes'),
         ([image, '--topic', '/cam'], 'a.png is no recording, and a topic (/cam) is one of'),
     ):
         assert segment(tiny_bundle, tmp_path / 'out', *words) == 2

@@ -71,9 +71,11 @@ def test_means_what_it_means_to_pyyaml(text: str) -> None:
         ('b: 1\na: 2024-99-99', r"line 2: '2024-99-99' is no date, put it in quotes"),
         ('a: ' + '9' * 5000, 'line 1: a number of 5000 characters, at most 100'),
         ('a: 0x' + 'f' * 5000, 'a number of 5002 characters'),
-        ('a: ' + '[' * 20000 + ']' * 20000, 'nested deeper than 40 levels'),
-        ('a: ' + '{a: ' * 20000, 'nested deeper than 40 levels'),
-        ('- ' * 20000, 'nested deeper than 40 levels'),
+        pytest.param(
+            'a: ' + '[' * 20000 + ']' * 20000, 'nested deeper than 40 levels', id='brackets'
+        ),
+        pytest.param('a: ' + '{a: ' * 20000, 'nested deeper than 40 levels', id='braces'),
+        pytest.param('- ' * 20000, 'nested deeper than 40 levels', id='dashes'),
         ('a: 1\nb: 2\na: 3', "line 3: 'a' is there twice, first in line 1: keep one"),
         ('a: {<<: {x: 1}, <<: {y: 2}}', 'is there twice'),
         ('a: {<<: [1]}', '<< takes mappings, not 1'),
@@ -162,7 +164,7 @@ def test_a_byte_order_mark(tmp_path: Path) -> None:
         ('[1]', 'is not a mapping of fields'),
         ('{"a": 1, "a": 2}', "'a' is there twice in one mapping"),
         ('{"a": ' + '9' * 5000 + '}', 'a number of 5000 characters'),
-        ('{"a": ' + '[' * 100000, 'nested deeper than 40 levels'),
+        pytest.param('{"a": ' + '[' * 100000, 'nested deeper than 40 levels', id='json'),
         ('{"a": ' + '[' * 50 + ']' * 50 + '}', 'nested deeper than 40 levels'),
         ('{"a": ["\\ud800"]}', 'holds half of a surrogate pair'),
         ('{"\\u0000": 1}', 'holds a NUL'),

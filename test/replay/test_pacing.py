@@ -83,8 +83,10 @@ def test_a_late_frame_goes_at_once_and_the_next_in_time(
     clock.now += 0.15
     pace.wait(1, 100_000_000)
     assert clock.now - start == pytest.approx(0.15)
+    assert pace.late_s == pytest.approx(0.05 if make is AsRecorded else 0.0)
     pace.wait(2, 200_000_000)
     assert clock.now - start == pytest.approx(0.2)
+    assert pace.late_s == 0.0
 
 
 def test_a_frame_goes_when_the_one_before_was_answered() -> None:

@@ -96,3 +96,7 @@ def test_stamps_of_the_recording_stay(tmp_path: Path) -> None:
     played = player.play(AtRate(1000.0), 0.0, live=False)
     assert [stamp for stamp, *_ in played] == [stamp_ns(frames[0])] * 2
     assert (player.skipped, player.findings) == (0, [])
+    pace = AtRate(1000.0)
+    pace.late_s = 5.0  # as of a video that takes longer to decode than to show
+    player.play(pace, 0.0, live=False)
+    assert 'fewer frames per second than the camera gave' in player.findings[0]

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 import json
 from pathlib import Path
 from typing import Any
@@ -160,4 +161,11 @@ def test_a_bundle_that_cannot_be_loaded_is_undone(
     assert stage.node.get_parameter('bundle').value == str(tiny_bundle)
     wait_until(lambda: stage.status(NODE).level == DiagnosticStatus.WARN, 'the diagnostics')
     assert 'no room for both' in stage.status(NODE).message
+    np.testing.assert_array_equal(pixels(watch.see(mask)), mask)
+
+    # A load that nobody wants any more by the time that it is over says no longer that it goes on.
+    monkeypatch.undo()
+    live = stage.node._live
+    live._load(replace(stage.node._declared.settings, bundle=str(other_bundle)))
+    wait_until(lambda: not live.loading, 'its end')
     np.testing.assert_array_equal(pixels(watch.see(mask)), mask)

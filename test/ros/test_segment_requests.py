@@ -21,6 +21,7 @@ from typing import Any
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from gate import Gate
 import numpy as np
 from sensor_msgs.msg import CompressedImage
 from stage import example_mask, frame, pixels, Stage, wait_until
@@ -67,3 +68,21 @@ def test_images_are_answered_by_masks(make_stage: MakeStage, monkeypatch: Any) -
     assert len(masks) == 2
     assert stage.change('deactivate')
     wait_until(lambda: not images.get_subscription_count(), 'the end of the subscription')
+
+
+def test_images_that_wait_are_answered_after_deactivating(
+    make_stage: MakeStage, gate: Gate
+) -> None:
+    stage = make_stage()
+    images = stage.camera('/segmentation/segment/image')
+    (masks,) = stage.outputs('segment/mask')
+    (answers,) = stage.outputs('segment/status', message_type=DiagnosticArray)
+    gate.close()
+    images.publish(frame(paint(example_mask(40, 64)), 1.0))
+    assert gate.reached.wait(30)
+    images.publish(frame(paint(example_mask(40, 64)), 2.0))
+    wait_until(lambda: stage.node._requests._waiting == 2, 'both images')
+    assert stage.change('deactivate')
+    gate.open()
+    wait_until(lambda: len(answers) == len(masks) == 2, 'both answers')
+    assert [each.header.stamp.sec for each in masks] == [1, 2]

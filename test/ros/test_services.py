@@ -112,6 +112,16 @@ def test_samples_hold_what_became_of_a_frame(
         assert content['made_by']['bundle'] == 'tiny'
         assert 0 < content['times_ms']['total'] <= content['times_ms']['latency']
 
+    # What cannot be written is told, whatever it raises, and nothing ends.
+    assert stage.set_parameter('save_sample.folder', '~nobody_of_this_name/samples').successful
+    future = stage.begin_call(std_srvs.Trigger, 'save_sample', std_srvs.Trigger.Request())
+    wait_until(lambda: stage.node._processor.samples.wanted, 'the call')
+    for camera in cameras:
+        camera.publish(frame(paint(mask), stamp=12.5))
+    wait_until(future.done, 'the answer')
+    assert (future.result().success, 'home' in future.result().message) == (False, True)
+    assert stage.set_parameter('save_sample.folder', str(tmp_path / 'samples')).successful
+
     # Whoever closes the inputs does not let the caller wait for a frame that cannot come.
     future = stage.begin_call(std_srvs.Trigger, 'save_sample', std_srvs.Trigger.Request())
     wait_until(lambda: stage.node._processor.samples.wanted, 'the call')

@@ -34,6 +34,9 @@ from uhr_seg_ros.replay.frame_sources import FrameSource, ImageFiles, RecordedTo
 from uhr_seg_ros.replay.recording_files import is_storage, METADATA, natural_order
 from uhr_seg_ros.replay.video import is_video
 
+# Names that encoders of cameras give to what they write as it is.
+_STREAMS = ('.h264', '.264', '.h265', '.265', '.hevc')
+
 #: What inputs are.
 IMAGE, RECORDING, VIDEO = 'image', 'recording', 'video'
 
@@ -216,7 +219,7 @@ def _kind_of_file(path: Path) -> str:
     Return the kind of a file by its name; one of another name may be an image all the same.
 
     Raises:
-        RecordingError: there is no such file, or it is a recording of ROS 1.
+        RecordingError: there is no such file, or it is a recording of ROS 1 or a bare stream.
     """
     if not os.path.exists(path):
         msg = f'no such file: {path}'
@@ -227,6 +230,13 @@ def _kind_of_file(path: Path) -> str:
         msg = (
             f'{path} is a recording of ROS 1, which is not read: `rosbags-convert --src '
             f'{path.name} --dst {path.stem}` makes one of ROS 2'
+        )
+        raise RecordingError(msg)
+    if path.suffix.lower() in _STREAMS:
+        msg = (
+            f'{path} is a stream without a container, which has neither times nor a rate: '
+            f'`ffmpeg -framerate 30 -i {path.name} -c copy {path.stem}.mp4` makes a video of it, '
+            'with the rate of the camera'
         )
         raise RecordingError(msg)
     return VIDEO if is_video(path) else IMAGE

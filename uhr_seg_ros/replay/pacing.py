@@ -30,7 +30,16 @@ ANSWER_TIMEOUT_S = 10.0
 
 
 class Pace(Protocol):
-    """Holds a player back."""
+    """
+    Holds a player back.
+
+    Attributes:
+        late_s: how much later than recorded the last frame was ready; 0 where another rate is
+            wanted.
+
+    """
+
+    late_s: float
 
     def wait(self, index: int, elapsed_ns: int) -> None:
         """
@@ -49,11 +58,12 @@ class AsRecorded:
     def __init__(self) -> None:
         self._clock = _Clock()
         self._timeline = Timeline()
+        self.late_s = 0.0
 
     def wait(self, index: int, elapsed_ns: int) -> None:
         """See `Pace`."""
         del index
-        self._clock.sleep_until(self._timeline.advance(elapsed_ns) / 1e9)
+        self.late_s = self._clock.sleep_until(self._timeline.advance(elapsed_ns) / 1e9)
 
 
 class AtRate:
@@ -64,6 +74,8 @@ class AtRate:
         rate_hz: frames per second.
 
     """
+
+    late_s = 0.0
 
     def __init__(self, rate_hz: float) -> None:
         self._rate_hz = rate_hz
@@ -85,6 +97,8 @@ class Lockstep:
             so many packets later.
 
     """
+
+    late_s = 0.0
 
     def __init__(self, timeout_s: float = ANSWER_TIMEOUT_S, behind: int = 0) -> None:
         self._timeout_s, self._behind = timeout_s, behind
@@ -112,13 +126,15 @@ class _Clock:
     def __init__(self) -> None:
         self._start: float | None = None
 
-    def sleep_until(self, due_s: float) -> None:
+    def sleep_until(self, due_s: float) -> float:
+        """Sleep, and return how much too late it was for that, s."""
         now = time.monotonic()
         if self._start is None:
             self._start = now - due_s
         due = self._start + due_s
         while (left := due - time.monotonic()) > 0:
             time.sleep(min(left, SIGNALS_S))
+        return max(now - due, 0.0)
 
 
 #: A pause between two images that is longer than the first is played as the second, s.

@@ -78,6 +78,9 @@ _DEPTH = 2
 # A frame that is older than this when it was recorded has a stamp of another clock.
 _OLDEST_NS = 10_000_000_000
 
+# So much later than recorded, and this share of the time, the last frame is without a remark.
+_LATE_S, _LATE = 2.0, 0.1
+
 # How long the last messages may be under way.
 _ACKNOWLEDGED_S = 10.0
 
@@ -221,6 +224,17 @@ class Player:
                 self._calibrations.publish(stamped)
             played.append((stamp_ns(message), time.monotonic_ns(), age))
             self._publisher.publish(message)
+        if start is not None:
+            self._note_delay(pace.late_s, time.monotonic() - start)
+
+    def _note_delay(self, late_s: float, seconds: float) -> None:
+        if late_s > max(_LATE_S, _LATE * seconds):
+            recorded_s = max(seconds - late_s, 0.0)
+            self._note(
+                f'what was recorded in {recorded_s:.1f} s took {seconds:.1f} s to read, decode '
+                'and send: the node got fewer frames per second than the camera gave; leave some '
+                'out with --every, or measure where fewer cores are busy'
+            )
 
     def _is_whole(self, topic: str, message: bytes) -> bool:
         return is_whole(message, self._types[topic])

@@ -78,6 +78,7 @@ class Video:
             raise RecordingError(str(err)) from err
         self.count = max(0, count)
         self.frame_bytes = 3 * height * width
+        self._seconds = self.count / rate if rate > 0 else 0.0
         # Without one, some containers give that of their clock.
         self.rate_hz = rate if 0 < rate <= _MAX_RATE_HZ else 0.0
 
@@ -89,19 +90,46 @@ class Video:
             RecordingError: the video ends long before the number of frames that it names.
         """
         capture = _open(self.path)
-        index = 0
+        index, times = 0, _Times()
         try:
             while capture.grab():
+                times.add(capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3)
                 yield VideoFrame(self.path, index, capture)
                 index += 1
         finally:
             capture.release()
-        if self.count - index > max(_ALWAYS_MISSING, _MISSING * self.count):
+        are_missing = self.count - index > max(_ALWAYS_MISSING, _MISSING * self.count)
+        if are_missing and not times.reach(self._seconds):
             msg = (
                 f'{self.path} ends after {index} of {self.count} frames: it is cut short or '
                 'damaged'
             )
             raise RecordingError(msg)
+
+
+class _Times:
+    """
+    Times of frames, s.
+
+    Where their distances vary, as those of phones do, a container that has only its length and a
+    rate estimates too many frames, and the time of the last one tells that none is missing.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._last = self._longest = 0.0
+
+    def add(self, time_s: float) -> None:
+        """Note a frame."""
+        if self._first is None:
+            self._first = self._last = time_s
+        self._longest = max(self._longest, time_s - self._last)
+        self._last = time_s
+
+    def reach(self, seconds: float) -> bool:
+        """Tell if the last frame is where a video of this length ends."""
+        missing = seconds - (self._last - (self._first or 0.0))
+        return missing <= max(_ALWAYS_MISSING * self._longest, _MISSING * seconds)
 
 
 class VideoFrame:

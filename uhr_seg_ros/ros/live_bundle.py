@@ -180,6 +180,7 @@ class LiveBundle:
         now, before = self._settings(), self._processor.applied.bundle
         if ticket != self._ticket or now.bundle != settings.bundle:  # another one is wanted by now
             segmenter.close()
+            self._end(ticket)
             return
         try:
             self._processor.adopt(segmenter, now)
@@ -188,12 +189,15 @@ class LiveBundle:
                 segmenter.close()
             self._fail(ticket, settings, error)
             return
-        with self._lock:
-            self.loading = '' if ticket == self._ticket else self.loading
+        self._end(ticket)
         seconds = time.monotonic() - start
         self._node.get_logger().info(
             f'{self._processor.name} runs in the place of {before}, after {seconds:.1f} s'
         )
+
+    def _end(self, ticket: int) -> None:
+        with self._lock:
+            self.loading = '' if ticket == self._ticket else self.loading
 
     def _fail(self, ticket: int, settings: Settings, error: Exception) -> None:
         """Tell why a bundle does not run, and let the parameters say what does."""

@@ -82,8 +82,9 @@ class SegmentRequests:
         self.close_output()  # what an end that failed has left
         qos = QoSProfile(depth=MAX_WAITING, reliability=ReliabilityPolicy.RELIABLE)
         for kind, topic in ((Image, MASK), (DiagnosticArray, STATUS)):
+            # Not of the lifecycle: an image that waits is answered after deactivating, too.
             self._publishers.append(
-                self._node.create_lifecycle_publisher(kind, topic, qos, callback_group=self._group)
+                self._node.create_publisher(kind, topic, qos, callback_group=self._group)
             )
 
     def open_input(self) -> None:

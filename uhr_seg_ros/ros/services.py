@@ -89,7 +89,7 @@ class Services:
         settings = self._settings()
         try:
             response.message = self._save(settings)
-        except (UhrSegError, OSError) as err:
+        except Exception as err:  # none may end the node, such as the home of nobody: ~nobody/x
             response.message = one_line(err)
             self._node.get_logger().warning(f'~/save_sample: {response.message}')
         else:
@@ -105,7 +105,8 @@ class Services:
         missing = [each for each in settings.cameras if each not in samples]
         path = None
         if samples:
-            path = write_samples(Path(settings.save_sample_folder).expanduser(), samples)
+            folder = Path(settings.save_sample_folder).expanduser().absolute()
+            path = write_samples(folder, samples)
         if missing:
             cameras = f' of {listed(missing)}' if any(missing) else ''
             why = self._obstacle() or f'none was processed within {timeout:g} s'
