@@ -45,9 +45,11 @@ if os.environ.get('UHR_SEG_TEST_WITHOUT_TORCH'):  # scripts/test --no-torch
     sys.modules.update(dict.fromkeys(('torch', 'transformers')))
 
 if find_spec('launch_ros') is not None:
-    # All loggers from then on would keep to themselves, and tests of what is logged see nothing.
+    # All loggers from then on would keep to themselves, and log what they else leave out: tests of
+    # what is logged see nothing, or too much.
     import_module('launch.logging')
     logging.setLoggerClass(logging.Logger)
+    logging.root.setLevel(logging.WARNING)
 
 import uhr_seg_ros  # noqa: F401 - before any test imports onnxruntime, whose telemetry it stops
 
