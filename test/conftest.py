@@ -121,7 +121,9 @@ def _memory_is_not_measured() -> Iterator[None]:
         patch.setattr(
             memory_profile,
             '_in_new_process',
-            lambda bundle, height, width: 50_000_000 + 50 * height * width,
+            lambda bundle, precision, height, width: (
+                50_000_000 + (60 if precision == 'int8' else 50) * height * width
+            ),
         )
         yield
 

@@ -83,6 +83,8 @@ def test_makes_int8_in_place(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert bundle.graphs == before.graphs
     assert bundle.domain == before.domain == DOMAIN
     assert bundle.cpu_precision == 'fp32'
+    # A pixel costs what it costs in the precision that takes more.
+    assert (before.detail_bytes_per_pixel, bundle.detail_bytes_per_pixel) == (40.0, 60.0)
     facts = bundle.precisions['int8'].provenance
     assert (facts['frames'], facts['tiles'], facts['tile']) == ('frames', [9, 5, 4], 96)
     assert 0.9 < facts['agreement'] < 1.0
