@@ -120,7 +120,7 @@ def test_the_mean_with_the_start_of_a_fine_tuning(
 @pytest.mark.parametrize(
     ('average', 'expected'),
     [
-        ('hlrc_s_aerial=0.5', "its network is 'hlrc_s', expected 'semantic_s'"),
+        ('hlrc_s_aerial=0.5', "network 'hlrc_s', expected 'semantic_s'"),
         ('hlrc_s_aerial=1', 'expected PATH=SHARE with a share between 0 and 1'),
         ('hlrc_s_aerial=nan', 'expected PATH=SHARE'),
         ('hlrc_s_aerial', 'expected PATH=SHARE'),

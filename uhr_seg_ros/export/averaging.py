@@ -89,7 +89,7 @@ def check_alike(ours: Description, theirs: Description | None, path: Path) -> No
         differ.append(('classes', *classes))
     for name, mine, other in differ:
         if mine != other:
-            msg = f'--average {path}: its {name} is {shown(other)}, expected {shown(mine)}'
+            msg = f'--average {path}: {name} {shown(other)}, expected {shown(mine)}'
             raise CheckpointError(msg)
 
 
