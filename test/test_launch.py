@@ -152,14 +152,14 @@ def test_arguments_are_described(name: str) -> None:
         assert (argument.default_value is None) == ((name, key) in REQUIRED)
     if 'bundle' in arguments:
         said = arguments['bundle'].description
-        assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px, trained on mosaics of Dubai' in said
+        assert 'hlrc_s_aerial (nadir, 0.3 to 5 m/px, trained on mosaics of Dubai' in said
 
 
 def test_a_vehicle_needs_a_bundle_and_is_told_which_there_are() -> None:
     with pytest.raises(RuntimeError, match="missing required argument 'bundle'") as error:
         included('vehicle')
     said = str(error.value)
-    assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px' in said
+    assert 'hlrc_s_aerial (nadir, 0.3 to 5 m/px' in said
     assert 'uhr_seg convert WEIGHTS.pth --network hlrc_cityscapes --output city' in said
     assert f'uhr_seg train --config {ROOT}/config/train/hlrc_s_street.yaml --root' in said
 

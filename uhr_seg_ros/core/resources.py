@@ -24,6 +24,9 @@ import re
 import sys
 import sysconfig
 
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.text import shown
+
 CPU_INFO = Path('/proc/cpuinfo')
 
 _X86 = ('x86_64', 'AMD64')
@@ -41,6 +44,21 @@ def share_folders() -> list[Path]:
     prefixes = [*filter(None, ament), sysconfig.get_path('data'), user, sys.prefix]
     shares = [Path(prefix) / 'share/uhr_seg_ros' for prefix in prefixes]
     return [Path(__file__).resolve().parents[2], *shares]
+
+
+def expand_home(path: str | Path) -> Path:
+    """
+    Replace a `~` or `~user` at the beginning of a path.
+
+    Raises:
+        ConfigError: there is no such home folder.
+
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as err:
+        msg = f'{shown(str(path), 300)}: no home folder has this name, write the path in full'
+        raise ConfigError(msg) from err
 
 
 def cache_folder() -> Path:

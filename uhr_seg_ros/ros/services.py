@@ -17,13 +17,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 
 from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.resources import expand_home
 from uhr_seg_ros.core.text import listed, one_line
 from uhr_seg_ros.ros.diagnostics import IGNORES
 from uhr_seg_ros.ros.parameters.settings import Settings
@@ -89,7 +89,7 @@ class Services:
         settings = self._settings()
         try:
             response.message = self._save(settings)
-        except Exception as err:  # none may end the node, such as the home of nobody: ~nobody/x
+        except (UhrSegError, OSError) as err:
             response.message = one_line(err)
             self._node.get_logger().warning(f'~/save_sample: {response.message}')
         else:
@@ -105,7 +105,7 @@ class Services:
         missing = [each for each in settings.cameras if each not in samples]
         path = None
         if samples:
-            folder = Path(settings.save_sample_folder).expanduser().absolute()
+            folder = expand_home(settings.save_sample_folder).absolute()
             path = write_samples(folder, samples)
         if missing:
             cameras = f' of {listed(missing)}' if any(missing) else ''

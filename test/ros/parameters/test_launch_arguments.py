@@ -54,7 +54,7 @@ def test_bundles_are_listed_whatever_state_they_are_in(installed: Path, tiny_bun
     assert 'city (forward, trained on streets)' in said
     assert 'old (unknown)' in said
     assert 'torn (not usable: ' in said
-    assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px, trained on mosaics of Dubai' in said
+    assert 'hlrc_s_aerial (nadir, 0.3 to 5 m/px, trained on mosaics of Dubai' in said
 
 
 def test_a_long_list_of_bundles_is_cut(installed: Path) -> None:

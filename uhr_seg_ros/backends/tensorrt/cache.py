@@ -38,7 +38,7 @@ from uhr_seg_ros.backends.tensorrt.cache_entries import (
     UNFINISHED,
 )
 from uhr_seg_ros.core.regular_files import FileFault, open_regular
-from uhr_seg_ros.core.resources import cache_folder
+from uhr_seg_ros.core.resources import cache_folder, expand_home
 
 __all__ = ['CacheError', 'EngineCache', 'Entry', 'Key']
 
@@ -57,10 +57,13 @@ class EngineCache:
         directory: made when it is first written; by default `$XDG_CACHE_HOME/uhr_seg_ros` or
             `~/.cache/uhr_seg_ros`.
 
+    Raises:
+        ConfigError: it is in a home folder that is not known.
+
     """
 
     def __init__(self, directory: str | Path | None = None) -> None:
-        self.directory = Path(directory).expanduser() if directory else cache_folder()
+        self.directory = expand_home(directory) if directory else cache_folder()
 
     def read(self, key: Key) -> tuple[bytes, dict[str, Any]] | None:
         """Return content and facts of an entry; None if it is not there or `fault` finds one."""

@@ -33,6 +33,7 @@ from launch.substitutions import EnvironmentVariable
 from launch_ros.actions import Node
 
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.resources import expand_home
 from uhr_seg_ros.core.subprocesses import find_tool
 from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.ros.parameters.launch_description import (
@@ -156,7 +157,7 @@ def _bag_player(bag: str) -> ExecuteProcess:
 
     A few messages are read ahead, since a 4K image has 25 MB, and the node gets 5 s to start.
     """
-    path = Path(bag).expanduser()
+    path = expand_home(bag)
     if not path.exists():
         msg = f'launch argument bag is {shown(str(path.absolute()), 300)}, which is not there'
         raise ConfigError(msg)

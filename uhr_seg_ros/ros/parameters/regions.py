@@ -17,9 +17,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.resources import expand_home
 from uhr_seg_ros.image_io.files import read_ids
 from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
 from uhr_seg_ros.ros.parameters.spec import ParameterSpec, row, specs_of
@@ -75,7 +75,7 @@ class Region:
             UhrSegError: the picture cannot be read, or has nothing to look at.
 
         """
-        mask = read_ids(Path(self.mask).expanduser()) if self.mask else None
+        mask = read_ids(expand_home(self.mask)) if self.mask else None
         return RegionOfInterest(_in_fours(self.rectangles), mask)
 
 
