@@ -32,6 +32,7 @@ from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.bundle_weights import read_weights, WEIGHTS_FILE
+from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.export.description import Description, KEY
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.pretrained import load_pretrained
@@ -95,11 +96,24 @@ def convert(*words: object) -> Bundle:
     return load_bundle(output)
 
 
-def test_a_bundle_is_exported_again_from_its_weights(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_bundle_is_exported_again_from_its_weights(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     again = convert(bundle.path, tmp_path / 'again')
+    assert 'not taken over' not in capsys.readouterr().out
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     before, after = (Segmenter(each)(image, logits=True).logits for each in (bundle, again))
     assert np.allclose(before, after, atol=1e-5)
+
+
+def test_what_is_made_after_an_export_is_named_where_it_is_lost(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(bundle.path, tmp_path / 'source')
+    shutil.copy(bundle.graphs['network'].path, tmp_path / 'source/network_int8.onnx')
+    add_precision(tmp_path / 'source', 'int8', {'network': 'network_int8.onnx'}, {})
+    convert(tmp_path / 'source', tmp_path / 'again')
+    assert 'weights do not hold it: int8 (uhr_seg quantize)\n' in capsys.readouterr().out
 
 
 def test_the_mean_with_the_start_of_a_fine_tuning(

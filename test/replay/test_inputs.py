@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from logged import logged
 import pytest
 
 from uhr_seg_ros.replay.inputs import find_files, IMAGE, RECORDING, VIDEO
@@ -50,7 +51,11 @@ def flights(tmp_path: Path) -> Path:
 
 
 def test_folders_are_what_they_are_when_named(flights: Path) -> None:
-    found, errors = find_files([flights / '*', flights / 'day1'], flights / 'out')
+    with logged() as lines:
+        found, errors = find_files([flights / '*', flights / 'day1'], flights / 'out')
+    assert lines == [
+        f'{flights}/old holds results of an earlier run and is left out: name it to take it'
+    ]
     assert [(kind, str(path.relative_to(flights))) for kind, path in found] == [
         (IMAGE, 'above.jpg'),
         (IMAGE, 'day1/2.jpg'),

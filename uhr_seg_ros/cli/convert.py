@@ -24,10 +24,12 @@ from typing import Any
 
 import torch
 
-from uhr_seg_ros.core.bundle import Bundle, file_sha256
+from uhr_seg_ros.core.bundle import Bundle, file_sha256, load_bundle
 from uhr_seg_ros.core.errors import CheckpointError
+from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.export.averaging import averaged, check_alike, parse_average
+from uhr_seg_ros.export.bundle_weights import WEIGHTS_FILE
 from uhr_seg_ros.export.checkpoints import Checkpoint, load_state, open_checkpoint
 from uhr_seg_ros.export.convert import resolve_description
 from uhr_seg_ros.export.description import (
@@ -45,6 +47,9 @@ from uhr_seg_ros.export.released import (
 )
 from uhr_seg_ros.image_io.raster_bands import BandRules
 from uhr_seg_ros.networks.presets import is_network_name, NETWORKS, SegmentationNetwork
+
+#: What a bundle gets after its export -> the command that adds it.
+MAKERS = {'int8': 'quantize', 'detail_gain': 'budget fit', 'novelty': 'novelty fit'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
         where = f'--classes {Path(args.classes).name}'
         request = replace(request, classes=parse_classes(args.classes), classes_from=where)
     weights = read_weights(args.network, args.checkpoint, args.part)
+    source = _bundle_of(weights)
     average = None if args.average is None else parse_average(args.average)
     resolved = resolve_description(weights, request)
     said = resolved.description
@@ -154,7 +160,23 @@ def run(args: argparse.Namespace) -> int:
         f'(from {resolved.classes_from}), compared with torch'
     )
     print(f'{bundle.domain_line}{bundle.domain.advice}')
+    if lost := _not_taken_over(source, bundle):
+        print(f'not taken over, since its weights do not hold it: {listed(lost)}')
     return 0
+
+
+def _bundle_of(weights: Weights) -> Bundle | None:
+    """Return the bundle that weights were read from; None where it was another file."""
+    is_bundle = isinstance(weights, Checkpoint) and weights.path.name == WEIGHTS_FILE
+    return load_bundle(weights.path.parent) if is_bundle else None
+
+
+def _not_taken_over(source: Bundle | None, bundle: Bundle) -> list[str]:
+    """Name what a bundle had that was made after its export, and what makes it."""
+    if source is None:
+        return []
+    had = {*source.precisions, *source.graphs} - {*bundle.precisions, *bundle.graphs}
+    return [f'{name} (uhr_seg {MAKERS[name]})' for name in MAKERS if name in had]
 
 
 def _trained_bands(weights: object) -> dict[str, Any]:

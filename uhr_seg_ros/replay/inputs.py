@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 import glob
+import logging
 import os
 from pathlib import Path
 
@@ -33,6 +34,8 @@ from uhr_seg_ros.replay.frame_names import unique_stems
 from uhr_seg_ros.replay.frame_sources import FrameSource, ImageFiles, RecordedTopic, VideoFile
 from uhr_seg_ros.replay.recording_files import is_storage, METADATA, natural_order
 from uhr_seg_ros.replay.video import is_video
+
+logger = logging.getLogger(__name__)
 
 # Names that encoders of cameras give to what they write as it is.
 _STREAMS = ('.h264', '.264', '.h265', '.265', '.hevc')
@@ -168,16 +171,22 @@ def _of_pattern(
     matches = _in_order(map(Path, glob.glob(str(pattern), recursive=True)))
     recordings = {match for match in matches if match.is_dir() and _is_recording(match)}
     found = []
+    is_deep = '**' in pattern.parts  # then it meets the folders on its way, too
     for match in matches:
         if results is not None and _is_within(match, results):
             continue
         if match in recordings:
             found.append((RECORDING, match))
         elif match.is_dir():
+            if _holds_results(match):
+                if not is_deep:
+                    text = '%s holds results of an earlier run and is left out: name it to take it'
+                    logger.warning(text, match)
+                continue
             try:
-                found += [] if _holds_results(match) else _of_folder(match, suffixes)
+                found += _of_folder(match, suffixes)
             except RecordingError as err:
-                if '**' not in pattern.parts:  # which meets the folders on its way, too
+                if not is_deep:
                     errors.append(err)
         elif _is_picture(match, suffixes) or (
             is_storage(match) and match.parent not in recordings
