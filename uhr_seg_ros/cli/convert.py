@@ -167,8 +167,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _bundle_of(weights: Weights) -> Bundle | None:
     """Return the bundle that weights were read from; None where it was another file."""
-    is_bundle = isinstance(weights, Checkpoint) and weights.path.name == WEIGHTS_FILE
-    return load_bundle(weights.path.parent) if is_bundle else None
+    if isinstance(weights, Checkpoint) and weights.path.name == WEIGHTS_FILE:
+        return load_bundle(weights.path.parent)
+    return None
 
 
 def _not_taken_over(source: Bundle | None, bundle: Bundle) -> list[str]:
