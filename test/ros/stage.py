@@ -100,6 +100,8 @@ class Stage:
         self.watcher = Node('watcher', context=context, use_global_arguments=False)
         self._clients: dict[str, Client] = {}
         self._statuses: dict[str, DiagnosticStatus] = {}
+        #: What `status` and `values` were taken from, since the stage was made.
+        self.diagnostics: list[DiagnosticArray] = []
         self._open_accounts: list[dict[str, str]] = []
         self.watcher.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
         self._logs = self.collect(Log, '/rosout', LATCHED)
@@ -150,6 +152,7 @@ class Stage:
         assert node() is None, f'the node lives on, for later tests: {gc.get_referrers(node())}'
 
     def _note(self, array: DiagnosticArray) -> None:
+        self.diagnostics.append(array)
         for status in array.status:
             # Those of cameras by their topics alone, too: there is one node here.
             self._statuses[status.name] = status

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Event, Thread
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from gate import Gate
 import pytest
 from rclpy.publisher import Publisher
@@ -155,17 +155,16 @@ def test_an_engine_that_hangs_is_told_by_every_status(
         monkeypatch.setattr(f'uhr_seg_ros.ros.{module}.HOLD_S', 0.5)
     stage = make_stage(cameras=['front', 'left'], max_rate_hz=100.0)
     names = '/front/image_raw', '/left/image_raw', NODE
-    seen: list[tuple[bytes, ...]] = []
-
-    def note(array: DiagnosticArray) -> None:
-        seen.append(tuple(status.level for status in array.status))
-
     with Film(stage.camera('front/image_raw')), Film(stage.camera('left/image_raw')):
         wait_until(lambda: set(levels(stage, *names)) == {OK}, 'all is well')
-        stage.watcher.create_subscription(DiagnosticArray, '/diagnostics', note, 10)
+        before = len(stage.diagnostics)
         gate.close()
         wait_until(lambda: set(levels(stage, *names)) == {ERROR}, 'all are errors')
         texts = [stage.status(name).message for name in names]
+        seen = [
+            tuple(status.level for status in array.status)
+            for array in stage.diagnostics[before:]
+        ]
         # From OK by WARN to ERROR, never back, and all of them at once.
         assert all(column == tuple(sorted(column)) for column in zip(*seen, strict=True)), seen
         assert (WARN,) * 3 in seen
@@ -206,14 +205,13 @@ def test_frames_that_wait_for_something_else_are_told(
 def test_two_nodes_on_one_camera_have_statuses_of_their_own(make_stage: MakeStage) -> None:
     stage = make_stage()
     make_stage(_cli_args=['--ros-args', '-r', '__ns:=/other', '-r', 'image_raw:=/image_raw'])
-    seen: dict[str, DiagnosticStatus] = {}
 
-    def note(array: DiagnosticArray) -> None:
-        seen.update({status.name: status for status in array.status})
+    def seen() -> dict[str, str]:
+        statuses = [status for array in stage.diagnostics for status in array.status]
+        return {status.name: status.hardware_id for status in statuses}
 
-    stage.watcher.create_subscription(DiagnosticArray, '/diagnostics', note, 10)
-    wait_until(lambda: len(seen) >= 4, 'four statuses')
-    assert {name: status.hardware_id for name, status in seen.items()} == {
+    wait_until(lambda: len(seen()) >= 4, 'four statuses')
+    assert seen() == {
         f'{node}: {what}': node
         for node in ('/segmentation', '/other/segmentation')
         for what in ('/image_raw', 'segmentation')

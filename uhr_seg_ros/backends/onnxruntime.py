@@ -214,6 +214,8 @@ class OnnxRuntimeEngine:
             with self._lock:
                 self._others.clear()
                 self._open_for(ANY)
+            if _share_memory():
+                _give_back()
 
     def close(self) -> None:
         """Free the memory of the sessions."""
