@@ -21,11 +21,13 @@ from typing import Any
 import weakref
 
 import numpy as np
+import psutil
 import pytest
 from rasters import colored
 
 from uhr_seg_ros.backends.fixed_sizes import Sizes
 from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeEngine
+from uhr_seg_ros.cli.arguments import DEFAULT_BUNDLE
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.image_io.rasters import RasterWindow
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
@@ -36,6 +38,7 @@ from uhr_seg_ros.pipelines.raster_blocks import (
     WindowBlocks,
 )
 from uhr_seg_ros.pipelines.raster_engine import choose_engine
+from uhr_seg_ros.pipelines.raster_tokens import RasterTokens
 from uhr_seg_ros.pipelines.raster_two_branch import LogitBlocks
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch import TwoBranch
@@ -158,9 +161,30 @@ def test_sides_of_windows_by_memory(tiny_bundle: Path) -> None:
             window_side(segmenter, (40_000, 40_000), 100, 768)
 
 
-def test_the_semantic_branch_leaves_its_memory_to_the_tiles(tiny_bundle: Path) -> None:
-    """It runs for the size that comes, in a session that goes, and with it what it has taken."""
+def test_the_semantic_branch_leaves_its_memory_to_the_tiles() -> None:
+    """Sessions share an arena, which lives on when one of them goes."""
+    low_res = np.random.default_rng(0).normal(size=(1, 3, 1024, 1024)).astype(np.float32)
+    with Segmenter(DEFAULT_BUNDLE, 'onnxruntime') as segmenter:
+        pipeline = segmenter.pipeline
+        assert isinstance(pipeline, TwoBranch)
+        pipeline.tokens_of(low_res[..., :256, :256])
+        pipeline.leave_semantic()
+        before = resident_mb()
+        assert pipeline.tokens_of(low_res).shape[2:] == (256, 256)
+        taken = resident_mb() - before
+        pipeline.leave_semantic()
+        assert taken > 150 and resident_mb() - before < 60
+
+
+def test_windows_of_the_semantic_branch_run_in_one_session(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     image = colored(640, 960)
+
+    def read(rows: tuple[int, int], columns: tuple[int, int]) -> RasterWindow:
+        part = image[slice(*rows), slice(*columns)]
+        return RasterWindow(part, np.ones(part.shape[:2], bool))
+
     with Segmenter(tiny_bundle, 'onnxruntime') as segmenter:
         pipeline = segmenter.pipeline
         assert isinstance(pipeline, TwoBranch)
@@ -174,6 +198,15 @@ def test_the_semantic_branch_leaves_its_memory_to_the_tiles(tiny_bundle: Path) -
             sessions.append(weakref.ref(engine._session))
 
         engine._open_for = noted  # type: ignore[method-assign]
-        pipeline.tokens_of(pipeline.low_res(image))
+        tokens = RasterTokens(pipeline, segmenter.bundle, (640, 960), tmp_path, 1000, read)
+        for _ in range(3):
+            tokens._compute(0)
+            (tmp_path / 'tokens_0.npy').unlink()
+        assert [len(each) for each in sizes] == [2]
+        pipeline.leave_semantic()
         assert [len(each) for each in sizes] == [2, 0]
         assert [each() is None for each in sessions] == [True, True, False]
+
+
+def resident_mb() -> float:
+    return psutil.Process().memory_info().rss / 1e6

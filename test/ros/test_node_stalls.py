@@ -162,8 +162,7 @@ def test_an_engine_that_hangs_is_told_by_every_status(
         wait_until(lambda: set(levels(stage, *names)) == {ERROR}, 'all are errors')
         texts = [stage.status(name).message for name in names]
         seen = [
-            tuple(status.level for status in array.status)
-            for array in stage.diagnostics[before:]
+            tuple(status.level for status in array.status) for array in stage.diagnostics[before:]
         ]
         # From OK by WARN to ERROR, never back, and all of them at once.
         assert all(column == tuple(sorted(column)) for column in zip(*seen, strict=True)), seen

@@ -22,6 +22,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from uhr_seg_ros.core.errors import ConfigError, ImageError
@@ -168,14 +169,10 @@ class Bands:
 
     def image_of(self, values: np.ndarray) -> np.ndarray:
         """Turn what was read, (bands, h, w), into (h, w, 3) uint8 BGR."""
-        image = np.empty((*values.shape[1:], 3), np.uint8)
         if self._palette is not None:
-            image[:] = self._palette[values[0]]
-            return image
-        for channel in range(3):
-            band = 2 - channel if len(values) > 1 else 0
-            image[..., channel] = self._in_bytes(values[band], band)
-        return image
+            return self._palette[values[0]]
+        bands = (2, 1, 0) if len(values) > 1 else (0, 0, 0)
+        return cv2.merge([self._in_bytes(values[band], band) for band in bands])
 
     def _chosen(self, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
         count = self._file.count

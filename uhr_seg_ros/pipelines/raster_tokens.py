@@ -87,13 +87,22 @@ class RasterTokens:
         """Run the branch where no earlier run has; `step` is called after every window."""
         if self._path.is_file():
             return
-        for index in range(len(self.windows)):
-            self.compute_window(index)
-            step()
+        try:
+            for index in range(len(self.windows)):
+                self._compute(index)
+                step()
+        finally:
+            self._pipeline.leave_semantic()
         self._join([axis.spans for axis in self._axes()])
 
     def compute_window(self, index: int) -> None:
         """Run the branch on one of the windows, in any order, where no earlier run has."""
+        try:
+            self._compute(index)
+        finally:
+            self._pipeline.leave_semantic()
+
+    def _compute(self, index: int) -> None:
         part = self._folder / f'tokens_{index}.npy'
         if part.is_file():
             return

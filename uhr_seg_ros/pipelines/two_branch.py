@@ -231,16 +231,13 @@ class TwoBranch(SynchronousPipeline):
         return self._preprocessor.low_res(image).copy()
 
     def tokens_of(self, low_res: np.ndarray) -> np.ndarray:
-        """
-        Run the semantic branch of a part of a raster: (1, 3, h, w) float32 -> tokens.
+        """Run the semantic branch of a part of a raster: (1, 3, h, w) float32 -> tokens."""
+        return self._semantic(low_res, 'tokens', StageClock())
 
-        Its memory is given back: the tiles that follow are sized for all that there is.
-        """
-        try:
-            return self._semantic(low_res, 'tokens', StageClock())
-        finally:
-            self._graphs.forget('semantic')
-            trim_heap()
+    def leave_semantic(self) -> None:
+        """Give back what `tokens_of` took: the tiles that follow are sized for all there is."""
+        self._graphs.forget('semantic')
+        trim_heap()
 
     def detail_of(self, image: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
         """Run the detail branch on a part of a frame that is padded to (height, width), px."""
