@@ -47,6 +47,8 @@ _WORK = {
 _FINAL = {
     'driver': 'COG',
     'COMPRESS': 'DEFLATE',
+    # Half the time of level 6, which makes masks a tenth smaller.
+    'LEVEL': 5,
     'BLOCKSIZE': BLOCK,
     'BIGTIFF': 'IF_SAFER',
     'NUM_THREADS': 'ALL_CPUS',

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import isqrt
 from pathlib import Path
 
@@ -133,8 +134,9 @@ class RasterTokens:
         sides = [(stop - start) // self._factor for start, stop in (rows, columns)]
         small = np.empty((1, 3, *sides), np.float32)
         height, width = self._size
-        for top in range(rows[0], rows[1], _BAND):
-            bottom = min(top + _BAND, rows[1])
+        # From one multiple to the next, which blocks of files end at: each is decoded once.
+        inner = range(rows[0] // _BAND * _BAND + _BAND, rows[1], _BAND)
+        for top, bottom in pairwise((rows[0], *inner, rows[1])):
             read = self._read((top, min(bottom, height)), (columns[0], min(columns[1], width)))
             place = slice((top - rows[0]) // self._factor, (bottom - rows[0]) // self._factor)
             small[:, :, place] = self._pipeline.low_res(read.image)
