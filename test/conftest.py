@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import fcntl
 from functools import lru_cache
 import gc
 from importlib import import_module
@@ -79,6 +80,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(left_out)
         if item.get_closest_marker('slow') and not item.get_closest_marker('timeout'):
             item.add_marker(pytest.mark.timeout(1800))
+
+
+@pytest.fixture(autouse=True)
+def _one_large_test_at_a_time(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Let tests with the marker `large` wait for each other: two of them may take all memory."""
+    if not request.node.get_closest_marker('large'):
+        yield
+        return
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if os.environ.get('PYTEST_XDIST_WORKER') else own
+    with (shared / 'large.lock').open('w') as lock:  # closing it lets the next one in
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+        gc.collect()
 
 
 def pytest_collection_finish() -> None:

@@ -145,7 +145,8 @@ def exported(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.large
+@pytest.mark.timeout(3600)
 def test_presets(exported: tuple[Path, str]) -> None:
     """Slow: minutes and up to 5 GB each; `test_precision.py` always builds the shipped bundle."""
     assert build_all(*exported, 'fp16') >= 1

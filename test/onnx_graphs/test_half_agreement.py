@@ -175,6 +175,7 @@ def mask_of(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize('name', SIZES)
 def test_shipped_model_on_whole_frames(name: str) -> None:
@@ -261,6 +262,7 @@ def test_published_networks(published: dict[str, Path], seen: bool) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.timeout(3600)
 def test_published_networks_on_whole_frames(published: dict[str, Path]) -> None:
     """Slow: 1080p, 5 GB and 200 s of CPU for each network; 4K would be four times as much."""
