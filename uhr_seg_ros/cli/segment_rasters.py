@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 import sys
 from typing import Any
@@ -39,7 +38,6 @@ from uhr_seg_ros.image_io.raster_files import raster_driver, rasterio_or_error
 from uhr_seg_ros.image_io.raster_polygons import write_polygons
 from uhr_seg_ros.image_io.raster_writing import MapForm, WorkMap
 from uhr_seg_ros.image_io.rasters import Raster
-from uhr_seg_ros.image_io.read_ahead import ReadAhead
 from uhr_seg_ros.pipelines.raster_blocks import Block, BlockEngine, BlockOptions, BlockResult
 from uhr_seg_ros.pipelines.raster_engine import choose_engine, mask_form
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -159,10 +157,10 @@ class RasterSegmentation:
             msg = f'{path} is segmented by windows, and {options.frames_only} is not: leave it out'
             raise ConfigError(msg)
         folder = options.folder / f'.{stem}_raster'
-        with Raster(path, options.rules) as raster, ReadAhead(raster) as read:
+        with Raster(path, options.rules) as raster:
             if raster.crs is None or raster.transform is None:
                 self._say(f'{path} has no coordinates: its mask has none either')
-            engine, prepare = self._engine(raster, read, folder)
+            engine, prepare = self._engine(raster, folder)
             settings = {**options.settings, 'raster': _state(path), 'form': engine.form}
             work = RasterWork(folder, settings, options.resume)
             if work.is_other:
@@ -218,18 +216,17 @@ class RasterSegmentation:
         ):
             prepare(bar.refresh)
             finishing: Future[None] | None = None
-            for block, following in zip_longest(engine.blocks, engine.blocks[1:]):
+            for block in engine.blocks:
                 # What follows the last one, the overlay and the COG, has its memory.
                 self._segmenter.keep_memory(block is not engine.blocks[-1])
                 if block in work:
                     engine.done(block)
                 else:
                     before = set(raster.damaged)
-                    is_known = following is None or following in work
-                    result = engine.run(block, None if is_known else following)
+                    result = engine.run(block)
                     if finishing is not None:
                         finishing.result()
-                    # While the graphs of the next one run, and the one after it is read.
+                    # While the next one is read and its graphs run.
                     finishing = beside.submit(finish, block, result, raster.damaged - before)
                 bar.update()
             if finishing is not None:
@@ -249,14 +246,14 @@ class RasterSegmentation:
         mask.finish(self.mask(stem))
 
     def _engine(
-        self, raster: Raster, read: ReadAhead, folder: Path
+        self, raster: Raster, folder: Path
     ) -> tuple[BlockEngine, Callable[[Callable[[], object]], None]]:
         """Choose how a raster is segmented; also return what is to be done before its blocks."""
         options = self._options
         engine, tokens = choose_engine(
             self._segmenter,
             raster.size,
-            read,
+            raster.read,
             folder,
             options.blocks,
             memory_mb=options.memory_mb,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import groupby, zip_longest
+from itertools import groupby
 import json
 import logging
 from pathlib import Path
@@ -44,7 +44,6 @@ from uhr_seg_ros.image_io.headers import image_size
 from uhr_seg_ros.image_io.raster_files import raster_driver, rasterio_or_error
 from uhr_seg_ros.image_io.raster_writing import BLOCK, WorkMap
 from uhr_seg_ros.image_io.rasters import Raster
-from uhr_seg_ros.image_io.read_ahead import ReadAhead
 from uhr_seg_ros.pipelines.raster_blocks import Block, BlockEngine, BlockOptions
 from uhr_seg_ros.pipelines.raster_engine import choose_engine, mask_form
 from uhr_seg_ros.pipelines.raster_tokens import RasterTokens, save
@@ -241,8 +240,8 @@ def _run(
     shape = bottom - top, raster.file_size[1]
     values = new_mapped(path, dtype, shape)
     counts = np.zeros(classes, np.int64)
-    for block, following in zip_longest(blocks, blocks[1:]):
-        result = engine.run(block, following)
+    for block in blocks:
+        result = engine.run(block)
         ids, rows, columns = raster.enlarged(result.mask, block.rows, block.columns)
         values[rows[0] - top : rows[1] - top, slice(*columns)] = ids
         if preview is not None:
@@ -274,11 +273,11 @@ def _opened(
     """Open a raster and choose how it is segmented; all workers choose alike."""
     options, folder = tools.options, _folder(tools, unit)
     folder.mkdir(parents=True, exist_ok=True)
-    with Raster(path, options.rules) as raster, ReadAhead(raster) as read:
+    with Raster(path, options.rules) as raster:
         engine, tokens = choose_engine(
             tools.segmenter,
             raster.size,
-            read,
+            raster.read,
             own or folder,
             BlockOptions(refinement=options.refinement),
             memory_mb=options.raster_memory_mb,

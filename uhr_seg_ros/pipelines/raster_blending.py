@@ -25,7 +25,7 @@ import numpy as np
 
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.image_io.rasters import RasterWindow
-from uhr_seg_ros.pipelines.raster_blocks import Block, BlockResult, expect, masked, nothing, Reader
+from uhr_seg_ros.pipelines.raster_blocks import Block, BlockResult, masked, nothing, Reader
 from uhr_seg_ros.pipelines.raster_tokens import save
 from uhr_seg_ros.pipelines.tiling import BlendAxis, padded_size, Span, tile_spans
 
@@ -117,24 +117,29 @@ class BlendedBlocks(ABC):
 
         """
 
-    def run(self, block: Block, following: Block | None = None) -> BlockResult:
+    def run(self, block: Block) -> BlockResult:
         """Segment a block; the tiles before it left what it needs."""
         row, column = self._place(block)
-        read, own = self._new_tile(block, following)
+        read, own = self._new_tile(block)
         if own is None:
             return nothing(read.image, self._classes, self._confidence)
         results = self._fused(row, column, own)
         return masked(results['mask'], read.image, read.valid, results.get('confidence'))
 
-    def _new_tile(
-        self, block: Block, following: Block | None = None
-    ) -> tuple[RasterWindow, dict[str, np.ndarray] | None]:
+    def _new_tile(self, block: Block) -> tuple[RasterWindow, dict[str, np.ndarray] | None]:
         """Read a block and compute the maps of its new tile; None where there is no data."""
         row, column = self._place(block)
-        reach = self._reach(block)
+        reach = [
+            (min(span[index][0], place[0]), min(span[index][1], length))
+            for span, index, place, length in zip(
+                (self._rows, self._columns),
+                (row, column),
+                (block.rows, block.columns),
+                self._size,
+                strict=True,
+            )
+        ]
         read = self._read(*reach)
-        if following is not None:
-            expect(self._read, *self._reach(following))
         core = _within((block.rows, block.columns), reach)
         window = RasterWindow(read.image[core], read.valid[core])
         if not read.valid.any():
@@ -151,17 +156,6 @@ class BlendedBlocks(ABC):
         self._file(row - 1, column - 1, 'below').unlink(missing_ok=True)
         if column + 1 == len(self._columns):
             self._file(row - 1, column, 'below').unlink(missing_ok=True)
-
-    def _reach(self, block: Block) -> tuple[Span, Span]:
-        """Return what is read for a block: rows and columns of it and of its new tile, px."""
-        row, column = self._place(block)
-        return (
-            (min(self._rows[row][0], block.rows[0]), min(self._rows[row][1], self._size[0])),
-            (
-                min(self._columns[column][0], block.columns[0]),
-                min(self._columns[column][1], self._size[1]),
-            ),
-        )
 
     def _place(self, block: Block) -> tuple[int, int]:
         return divmod(block.index, len(self._columns))

@@ -31,7 +31,6 @@ import numpy as np
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.image_io.rasters import RasterWindow
-from uhr_seg_ros.image_io.read_ahead import ReadAhead
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -41,8 +40,8 @@ from uhr_seg_ros.pipelines.tiling import DEFAULT_BYTES_PER_PIXEL, padded_size, S
 DEFAULT_RASTER_MEMORY_MB = 2000
 #: Of it, what does not grow with a window: interpreter, libraries, weights, GDAL's blocks, MB.
 FIXED_MB = 450
-#: Windows, bytes per px: one with its validity, the next one in reading, a block to be written.
-WINDOW_BYTES = 18
+#: A window as it is read: pixels, validity, and what reading takes beside them, bytes per px.
+WINDOW_BYTES = 12
 #: Smallest window, px; below it margins cost more than what is kept.
 MIN_WINDOW = 512
 #: A network that sees every frame in small gets windows of this side at most, px.
@@ -91,16 +90,8 @@ class BlockEngine(Protocol):
     #: What decides how the blocks look, beside the model and the file; JSON.
     form: dict[str, object]
 
-    def run(self, block: Block, following: Block | None = None) -> BlockResult:
-        """
-        Segment a block; they are run in their order, though not all in one process.
-
-        Args:
-            block: one of `blocks`.
-            following: the next one that is run, which may be read meanwhile; None: it is not
-                known.
-
-        """
+    def run(self, block: Block) -> BlockResult:
+        """Segment a block; they are run in their order, though not all in one process."""
         ...
 
     def done(self, block: Block) -> None:
@@ -162,12 +153,15 @@ class WindowBlocks:
         ]
         self.form: dict[str, object] = {'windows': self._spans}
 
-    def run(self, block: Block, following: Block | None = None) -> BlockResult:
+    def run(self, block: Block) -> BlockResult:
         """Segment the window around a block."""
-        window, (rows, columns) = self._window(block), self._reach(block)
+        row, column = divmod(block.index, len(self._spans[1]))
+        window = self._spans[0][row], self._spans[1][column]
+        rows, columns = (
+            (start, min(stop, length))
+            for (start, stop), length in zip(window, self._size, strict=True)
+        )
         read = self._read(rows, columns)
-        if following is not None:
-            expect(self._read, *self._reach(following))
         core = (
             slice(block.rows[0] - rows[0], block.rows[1] - rows[0]),
             slice(block.columns[0] - columns[0], block.columns[1] - columns[0]),
@@ -196,22 +190,6 @@ class WindowBlocks:
 
     def done(self, block: Block) -> None:
         """Keep nothing anyway."""
-
-    def _window(self, block: Block) -> tuple[Span, Span]:
-        row, column = divmod(block.index, len(self._spans[1]))
-        return self._spans[0][row], self._spans[1][column]
-
-    def _reach(self, block: Block) -> tuple[Span, Span]:
-        """Return what of the window around a block lies in the raster, px."""
-        rows, columns = self._window(block)
-        height, width = self._size
-        return (rows[0], min(rows[1], height)), (columns[0], min(columns[1], width))
-
-
-def expect(read: Reader, rows: Span, columns: Span) -> None:
-    """Let a reader that can go ahead begin with a window."""
-    if isinstance(read, ReadAhead):
-        read.expect(rows, columns)
 
 
 def masked(

@@ -16,9 +16,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise, zip_longest
+from collections.abc import Callable
+from itertools import pairwise
 from math import isqrt
 from pathlib import Path
 
@@ -89,39 +88,31 @@ class RasterTokens:
         """Run the branch where no earlier run has; `step` is called after every window."""
         if self._path.is_file():
             return
-        self._compute(range(len(self.windows)), step)
+        try:
+            for index in range(len(self.windows)):
+                self._compute(index)
+                step()
+        finally:
+            self._pipeline.leave_semantic()
         self._join([axis.spans for axis in self._axes()])
 
     def compute_window(self, index: int) -> None:
         """Run the branch on one of the windows, in any order, where no earlier run has."""
-        self._compute([index], lambda: None)
-
-    def _compute(self, windows: Sequence[int], step: Callable[[], object]) -> None:
-        """Run the branch on windows; while it runs, the next one is read and reduced."""
-        missing = [index for index in windows if not self._part(index).is_file()]
-        for _ in range(len(windows) - len(missing)):
-            step()
         try:
-            with ThreadPoolExecutor(1, 'reducing') as beside:
-                coming: Future[np.ndarray] | None = None
-                for index, following in zip_longest(missing, missing[1:]):
-                    low_res = (
-                        self._low_res(*self.windows[index]) if coming is None else coming.result()
-                    )
-                    if following is not None:
-                        coming = beside.submit(self._low_res, *self.windows[following])
-                    self._save_tokens(index, self._pipeline.tokens_of(low_res))
-                    step()
+            self._compute(index)
         finally:
             self._pipeline.leave_semantic()
 
-    def _save_tokens(self, index: int, tokens: np.ndarray) -> None:
-        """Write the tokens of a window, weighted."""
+    def _compute(self, index: int) -> None:
+        part = self._folder / f'tokens_{index}.npy'
+        if part.is_file():
+            return
+        tokens = self._pipeline.tokens_of(self._low_res(*self.windows[index]))
         if len(self.windows) > 1:
             row, column = divmod(index, len(self._columns))
             along, across = self._axes()
             tokens *= along.weights[row][:, None] * across.weights[column]
-        save(self._part(index), tokens[0])
+        save(part, tokens[0])
 
     def of(self, rows: Span, columns: Span) -> np.ndarray:
         """Return tokens (1, C, h, w) of a part of the padded raster, px."""
@@ -134,9 +125,6 @@ class RasterTokens:
     @property
     def _path(self) -> Path:
         return self._folder / _TOKENS
-
-    def _part(self, index: int) -> Path:
-        return self._folder / f'tokens_{index}.npy'
 
     def _axes(self) -> tuple[BlendAxis, BlendAxis]:
         return BlendAxis(self._rows, TOKEN_STRIDE), BlendAxis(self._columns, TOKEN_STRIDE)
@@ -156,7 +144,7 @@ class RasterTokens:
 
     def _join(self, spans: list[list[Span]]) -> None:
         """Add the weighted windows up."""
-        parts = [self._part(index) for index in range(len(self.windows))]
+        parts = [self._folder / f'tokens_{index}.npy' for index in range(len(self.windows))]
         if len(parts) == 1:
             parts[0].replace(self._path)
             return
