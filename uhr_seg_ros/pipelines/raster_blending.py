@@ -199,15 +199,9 @@ class BlendedBlocks(ABC):
             ]
             blended[name] = np.zeros(shape, np.float32)
         # In the order of the tiles of a whole frame, since sums of floats depend on it.
-        for place, maps in self._contributions(row, column):
+        for place, maps in self._contributions(row, column, own):
             for name, values in maps.items():
                 _add(self._forms[name], blended[name], region, values, place)
-        tile = self._rows[row], self._columns[column]
-        for part, is_shared in self._parts_of(row, column):
-            for name, values in own.items():
-                form = self._forms[name]
-                values = _part(form, values, part, tile)
-                _add(form, blended[name], region, values, part, is_empty=not is_shared)
         height, width = (
             min(stop, length) - start
             for (start, stop), length in zip(region, self._size, strict=True)
@@ -217,19 +211,9 @@ class BlendedBlocks(ABC):
         core = _within((block.rows, block.columns), region)
         return {name: values[core] for name, values in results.items()}
 
-    def _parts_of(self, row: int, column: int) -> Iterator[tuple[tuple[Span, Span], bool]]:
-        """Yield the parts of a new tile, px, and whether tiles before it reach there."""
-        rows, columns = self._rows[row], self._columns[column]
-        top = self._rows[row - 1][1] if row else rows[0]
-        left = self._columns[column - 1][1] if column else columns[0]
-        yield ((rows[0], top), columns), True
-        yield ((top, rows[1]), (columns[0], left)), True
-        yield ((top, rows[1]), (left, columns[1])), False
-
     def _contributions(
-        self, row: int, column: int
+        self, row: int, column: int, own: dict[str, np.ndarray]
     ) -> Iterator[tuple[tuple[Span, Span], dict[str, np.ndarray]]]:
-        """Yield what the tiles before a new one have left for its block, and where, px."""
         for above, before, edge in ((1, 1, 'below'), (1, 0, 'below'), (0, 1, 'right')):
             if row < above or column < before:
                 continue
@@ -237,6 +221,7 @@ class BlendedBlocks(ABC):
             rest = self._edge(*place, edge)
             assert rest is not None  # it has a neighbor there
             yield rest, self._kept(*place, edge)
+        yield (self._rows[row], self._columns[column]), own
 
     def _kept(self, row: int, column: int, edge: str) -> dict[str, np.ndarray]:
         """Load the end of a tile; make it where no block has, or a loss of power has taken it."""
@@ -326,8 +311,6 @@ def _add(
     region: tuple[Span, ...],
     values: np.ndarray,
     place: tuple[Span, Span],
-    *,
-    is_empty: bool = False,
 ) -> None:
     """Add to the map of a region what another part of the raster shares with it."""
     shared = [
@@ -339,11 +322,7 @@ def _add(
     before = (slice(None),) * form.axis
     cells = _cells(form, shared)
     target = (*before, *_within(cells, _cells(form, region)))
-    found = values[(*before, *_within(cells, _cells(form, place)))]
-    if is_empty:  # a pass less over memory than to add to zeros
-        total[target] = found
-    else:
-        total[target] += found
+    total[target] += values[(*before, *_within(cells, _cells(form, place)))]
 
 
 def _cells(form: MapAxes, spans: Iterable[Span]) -> list[Span]:
