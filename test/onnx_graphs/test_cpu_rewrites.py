@@ -60,10 +60,24 @@ def test_says_the_same_at_another_size(rewritten: onnx.ModelProto, image: np.nda
         np.testing.assert_allclose(after, before, rtol=0, atol=1e-5)
 
 
+def without_values(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose constants have names, types and shapes alone."""
+    copy = onnx.ModelProto.FromString(model.SerializeToString())
+    for each in copy.graph.initializer:
+        each.ClearField('raw_data')
+    return copy
+
+
 def test_shipped_graphs_are_rewritten_and_close(
     rewritten: onnx.ModelProto, image: np.ndarray
 ) -> None:
-    assert (MODEL / 'detail_cpu.onnx').read_bytes() == rewritten.SerializeToString()
+    shipped = onnx.load(MODEL / 'detail_cpu.onnx')
+    kept, made = (without_values(each) for each in (shipped, rewritten))
+    assert kept == made
+    # Weights are multiplied by each other: the last bits are those of the machine that did it.
+    for one, other in zip(shipped.graph.initializer, rewritten.graph.initializer, strict=True):
+        values, again = (numpy_helper.to_array(each) for each in (one, other))
+        np.testing.assert_allclose(again, values, rtol=0, atol=1e-6 * np.abs(values).max())
     exact = _run((MODEL / 'detail.onnx').read_bytes(), image)
     rounded = _run((MODEL / 'detail_int8.onnx').read_bytes(), image)
     for one, other in zip(exact, rounded, strict=True):
