@@ -264,7 +264,8 @@ def test_a_script_without_guard_can_measure_memory(bundle: Bundle, tmp_path: Pat
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout.removeprefix('bytes ')) > 10
+    # 12 of them are the image, which has to lie in the memory as that of a camera does.
+    assert 52 < float(done.stdout.removeprefix('bytes ')) < 80
 
 
 @pytest.mark.slow

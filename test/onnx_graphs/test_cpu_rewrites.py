@@ -29,8 +29,11 @@ import onnxruntime as ort
 
 from uhr_seg_ros.onnx_graphs.blocked_layout import stay_blocked
 from uhr_seg_ros.onnx_graphs.cpu_rewrites import rewrite_for_cpu, UnknownGraph
+from uhr_seg_ros.onnx_graphs.folding import fix_shapes
+from uhr_seg_ros.onnx_graphs.given_residuals import given_residuals
 from uhr_seg_ros.onnx_graphs.graph_view import attributes
 from uhr_seg_ros.onnx_graphs.parted_bottlenecks import parted_bottlenecks
+from uhr_seg_ros.pipelines.two_branch_maps import detail_feeds
 
 MODEL = Path(__file__).parents[2] / 'models' / 'hlrc_s_aerial'
 #: Not a size that graphs are looked at by, and with few cells: all of them lie near a border.
@@ -38,9 +41,8 @@ SIZE = (112, 80)
 
 
 def _run(content: bytes, image: np.ndarray) -> list[np.ndarray]:
-    return ort.InferenceSession(content, providers=['CPUExecutionProvider']).run(
-        None, {'image': image}
-    )
+    session = ort.InferenceSession(content, providers=['CPUExecutionProvider'])
+    return session.run(None, detail_feeds(image, [each.name for each in session.get_inputs()]))
 
 
 @pytest.fixture(scope='module')
@@ -118,7 +120,22 @@ def test_copies_are_gone(rewritten: onnx.ModelProto, name: str) -> None:
     enlarged = [makers[node.input[0]] for node in graph.node if node.op_type == 'Resize']
     projected = [node for node in enlarged if node.op_type == 'Conv']
     assert [sizes[node.input[1]][0] for node in projected if len(node.input) > 1][:1] == [32]
-    assert len(enlarged) == 3
+    # Nor is there a pyramid of the image: its residuals come from outside.
+    assert len(enlarged) == 2
+    assert [each.name for each in graph.input] == ['image', 'residuals']
+    assert 'DepthToSpace' not in kinds
+
+
+@pytest.mark.parametrize('place', [0, 7, 24])
+def test_residuals_of_another_kind_are_computed(place: int) -> None:
+    """What tells is the result: a pyramid with one other weight stays in the graph."""
+    model = fix_shapes((MODEL / 'detail.onnx').read_bytes(), {'image': (1, 3, 64, 96)}, 'detail')
+    assert [each.name for each in given_residuals(model).graph.input] == ['image', 'residuals']
+    gaussian = next(each for each in model.graph.initializer if list(each.dims) == [1, 1, 5, 5])
+    values = numpy_helper.to_array(gaussian).copy()
+    values.flat[place] *= 1.05
+    gaussian.CopyFrom(numpy_helper.from_array(values, gaussian.name))
+    assert given_residuals(model) is model
 
 
 def test_attentions_and_bottlenecks_are_narrow(rewritten: onnx.ModelProto) -> None:

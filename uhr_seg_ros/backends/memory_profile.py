@@ -28,6 +28,7 @@ from uhr_seg_ros.backends.engine import Shape
 from uhr_seg_ros.backends.registry import open_engine
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.laplacian import RESIDUALS
 from uhr_seg_ros.core.memory import peak_resident_bytes
 from uhr_seg_ros.core.subprocesses import python_child
 
@@ -98,7 +99,15 @@ def _image_feeds(
 ) -> tuple[Graph, dict[str, np.ndarray]]:
     graph = next(graph for graph in graphs.values() if graph.inputs == ('image',))
     factor = bundle.low_res_factor if bundle.kind.sees_reduced_frame else 1
-    return graph, {'image': np.zeros((1, 3, height // factor, width // factor), np.float32)}
+    feeds = {'image': _written((1, 3, height // factor, width // factor))}
+    if RESIDUALS in open_engine(graph).input_shapes:
+        feeds[RESIDUALS] = _written((1, 2, height // 2, width // 2))
+    return graph, feeds
+
+
+def _written(size: tuple[int, ...]) -> np.ndarray:
+    """Return an array that takes memory: pages of zeros that nobody wrote to do not."""
+    return np.ones(size, np.float32)
 
 
 def _patch_feeds(
@@ -112,7 +121,7 @@ def _patch_feeds(
         name: fixed.get(name) or (count, *_known(name, shape[1:]))
         for name, shape in shapes.items()
     }
-    return graph, {name: np.zeros(size, np.float32) for name, size in sizes.items()}
+    return graph, {name: _written(size) for name, size in sizes.items()}
 
 
 def _known(name: str, shape: Shape) -> tuple[int, ...]:

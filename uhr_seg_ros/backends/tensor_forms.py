@@ -36,6 +36,7 @@ _FORMS: dict[str, tuple[int, tuple[str, ...]]] = {
         (
             'low_res',
             'image',
+            'residuals',
             'tokens',
             'affinity',
             'local',
@@ -54,7 +55,7 @@ _FORMS: dict[str, tuple[int, tuple[str, ...]]] = {
 _PICTURES, _COLORS = ('low_res', 'image'), 3
 
 #: What a graph may take beside what model.yaml promises.
-_OPTIONAL = ('place',)
+_OPTIONAL = ('place', 'residuals')
 
 
 def check_tensors(

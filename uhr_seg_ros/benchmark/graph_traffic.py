@@ -126,6 +126,8 @@ def fixed_graphs(
         'height': height,
         'width': width,
         **low,
+        'half_height': height // 2,
+        'half_width': width // 2,
         'rows': height // 16,
         'columns': width // 16,
         'quarter_height': height // 4,

@@ -210,6 +210,7 @@ _KINDS = (
         dynamic_axes={
             'low_res': {2: 'low_height', 3: 'low_width'},
             'image': _FRAME,
+            'residuals': {2: 'half_height', 3: 'half_width'},
             'tokens': _ROWS,
             'semantic_logits': _ROWS,
             'affinity': {1: 'rows', 2: 'columns'},

@@ -36,7 +36,7 @@ from uhr_seg_ros.pipelines.frame_budget_tiles import FINE, lay_tiles, Tile
 from uhr_seg_ros.pipelines.masks import enlarged_arg_max
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.tiling import Span
-from uhr_seg_ros.pipelines.two_branch_maps import TOKEN_STRIDE
+from uhr_seg_ros.pipelines.two_branch_maps import detail_feeds, DETAIL_MAPS, TOKEN_STRIDE
 
 _GRAPHS = ('semantic', 'detail', 'quarter')
 
@@ -186,7 +186,9 @@ class BothBranches:
             for start, stop in (tile.window_rows, tile.window_columns)
         )
         planes = self._preprocessor.window(image, rows, columns)
-        maps = self._engines['detail'].run({'image': planes}, ['affinity', 'local'])
+        detail = self._engines['detail']
+        feeds = detail_feeds(planes, detail.input_shapes)
+        maps = detail.run(feeds, DETAIL_MAPS)
         part = tokens[:, :, slice(*tile.window_rows), slice(*tile.window_columns)]
         feeds = {'tokens': np.ascontiguousarray(part), **maps}
         return self._engines['quarter'].run(feeds, ['quarter_logits'])['quarter_logits'][0]

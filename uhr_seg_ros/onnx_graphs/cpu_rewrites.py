@@ -26,7 +26,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from uhr_seg_ros.core.laplacian import RESIDUALS
 from uhr_seg_ros.onnx_graphs.folding import fix_shapes, parse, replace_nodes
+from uhr_seg_ros.onnx_graphs.given_residuals import given_residuals
 from uhr_seg_ros.onnx_graphs.gpu_rewrites import (
     drop_identities,
     pooled_means_to_convolutions,
@@ -49,7 +51,9 @@ class UnknownGraph(ValueError):
 
 def rewrite_for_cpu(content: bytes, name: object) -> onnx.ModelProto:
     """
-    Read a graph of one image and rewrite it for a CPU: same inputs, outputs and results.
+    Read a graph of one image and rewrite it for a CPU: same outputs and results.
+
+    Laplacian residuals that it computes are an input of the result; see `given_residuals`.
 
     Args:
         content: of an ONNX file with one input (1, channels, H, W).
@@ -77,6 +81,7 @@ def _rewritten(content: bytes, name: object, size: tuple[int, int]) -> onnx.Mode
     channels = inputs[0].type.tensor_type.shape.dim[1].dim_value
     model = fix_shapes(content, {inputs[0].name: (1, channels, *size)}, name)
     steps = (
+        given_residuals,
         drop_identities,
         pooled_means_to_convolutions,
         plain_products,
@@ -147,8 +152,9 @@ def any_size(model: onnx.ModelProto) -> onnx.ModelProto:
     result = replace_nodes(rebuilt(model, nodes, constants), nodes)
     for place, tensor in enumerate((*result.graph.input, *result.graph.output)):
         if place < len(result.graph.input):
+            half = 'half_' if tensor.name == RESIDUALS else ''
             for axis, name in ((2, 'height'), (3, 'width')):
-                tensor.type.tensor_type.shape.dim[axis].dim_param = name
+                tensor.type.tensor_type.shape.dim[axis].dim_param = half + name
         else:
             tensor.type.tensor_type.ClearField('shape')
     return result

@@ -27,7 +27,12 @@ from uhr_seg_ros.pipelines.frame_budget_tiles import Tile
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.tiling import Span
-from uhr_seg_ros.pipelines.two_branch_maps import DETAIL_MAPS, map_sizes, TOKEN_STRIDE
+from uhr_seg_ros.pipelines.two_branch_maps import (
+    detail_feeds,
+    DETAIL_MAPS,
+    map_sizes,
+    TOKEN_STRIDE,
+)
 
 
 class TileLooker:
@@ -65,9 +70,9 @@ class TileLooker:
         rows, columns = _pixels(tile.window_rows), _pixels(tile.window_columns)
         planes = self._preprocessor.window(image, rows, columns)
         size = planes.shape[2:]
-        maps = self._graphs.run(
-            'detail', {'image': planes}, {name: map_sizes(name, *size) for name in DETAIL_MAPS}
-        )
+        feeds = detail_feeds(planes, self._graphs['detail'].input_shapes)
+        sizes = {name: map_sizes(name, *size) for name in DETAIL_MAPS}
+        maps = self._graphs.run('detail', feeds, sizes)
         part = tokens[:, :, slice(*tile.window_rows), slice(*tile.window_columns)]
         feeds = {'tokens': np.ascontiguousarray(part), **maps}
         wanted = {'quarter_logits': map_sizes('local', *size)}

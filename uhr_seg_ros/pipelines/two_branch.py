@@ -50,6 +50,7 @@ from uhr_seg_ros.pipelines.tiling import (
 )
 from uhr_seg_ros.pipelines.two_branch_maps import (
     check_sizes,
+    detail_feeds,
     DETAIL_MAPS,
     map_sizes,
     ROW_AXES,
@@ -68,7 +69,7 @@ HALO = 1 + -(-(FUSION_REACH + 1) // UPSAMPLING)
 
 #: The widest map of one strip of the fusion that is known from outside, bytes: it and what is made
 #: of it stay in the cache that all cores share ...
-STRIP_BYTES = 8e6
+STRIP_BYTES = 12e6
 #: ... but never fewer rows of cells than this, or the halo dominates.
 MIN_STRIP_CELLS = 16
 #: Strips at the same time on a CPU, a core or more for each: no operator of one waits for the
@@ -303,8 +304,10 @@ class TwoBranch(SynchronousPipeline):
 
     def _detail(self, planes: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
         sizes = {name: map_sizes(name, *planes.shape[2:]) for name in DETAIL_MAPS}
+        with clock.stage('preprocess'):
+            feeds = detail_feeds(planes, self._graphs['detail'].input_shapes)
         with clock.stage('detail'):
-            return self._graphs.run('detail', {'image': planes}, sizes)
+            return self._graphs.run('detail', feeds, sizes)
 
     def _tiled_detail(
         self, image: np.ndarray, tile: int, clock: StageClock

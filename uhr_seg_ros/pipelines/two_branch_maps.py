@@ -16,10 +16,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+
+import numpy as np
 
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.laplacian import luminance_residuals, RESIDUALS
 from uhr_seg_ros.pipelines.outputs import lengths
 
 #: px of the frame per row and column of every map between the graphs.
@@ -34,6 +37,21 @@ DETAIL_MAPS = ('affinity', 'local')
 
 #: What frames may be padded to multiples of, px: whole cells, at most what tiles overlap by.
 MULTIPLES = (16, 32, 64)
+
+
+def detail_feeds(planes: np.ndarray, inputs: Container[str]) -> dict[str, np.ndarray]:
+    """
+    Return what a file of the graph `detail` takes.
+
+    Args:
+        planes: (1, 3, H, W) float32, normalized.
+        inputs: their names; that for a CPU has the `residuals` beside the image.
+
+    """
+    feeds = {'image': planes}
+    if RESIDUALS in inputs:
+        feeds[RESIDUALS] = luminance_residuals(planes)
+    return feeds
 
 
 def map_shape(name: str, tile: Sequence[int], rows: int, columns: int) -> tuple[int, ...]:

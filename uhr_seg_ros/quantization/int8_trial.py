@@ -23,9 +23,11 @@ import time
 
 import numpy as np
 
+from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.registry import open_engine
 from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
+from uhr_seg_ros.pipelines.two_branch_maps import detail_feeds
 
 Maps = dict[str, np.ndarray]
 
@@ -135,7 +137,7 @@ class Trial:
             for engine, seconds in zip(engines, times, strict=True):
                 # The time of the process, since others may share the core.
                 start = time.process_time()
-                engine.run(self._feeds[name][0], graph.outputs)
+                engine.run(_taken(engine, self._feeds[name][0]), graph.outputs)
                 seconds.append(time.process_time() - start)
         return min(times[0]) / min(times[1])
 
@@ -146,11 +148,18 @@ class Trial:
             engine = open_engine(graph)
             outputs = [each for each in engine.output_shapes if each in MAPS]
             for feed, each in zip(self._feeds[name], result, strict=True):
-                each.update(engine.run(feed, outputs))
+                each.update(engine.run(_taken(engine, feed), outputs))
         return result
 
     def _logits(self, maps: Maps) -> np.ndarray:
         return self._quarter.run(maps, ['quarter_logits'])['quarter_logits'][0]
+
+
+def _taken(engine: Engine, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Add what a file of the graph for a CPU takes beside the image."""
+    return (
+        {**feed, **detail_feeds(feed['image'], engine.input_shapes)} if 'image' in feed else feed
+    )
 
 
 def feeds(
