@@ -112,9 +112,10 @@ class Process:
 
     def end(self, number: signal.Signals) -> float:
         """Send a signal, demand a clean end, and return how long it took, s."""
-        # Ports are shared: of one that others have open too, they are the last that can remove it,
-        # and they may be killed by their tests.
-        left = self.shared_memory() - mapped_by_anybody(but=self.popen.pid)
+        # Ports are shared: who opens one at any moment until then is the last that can remove it,
+        # and may be killed by its test.
+        left = {path for path in self.shared_memory() if 'port' not in path.name}
+        left -= mapped_by_anybody(but=self.popen.pid)
         start = time.monotonic()
         self.popen.send_signal(number)
         code = self.popen.wait(30)
